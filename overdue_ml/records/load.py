@@ -1,0 +1,155 @@
+"""``load_records``: the one door through which a lender's tables come in."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import duckdb
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from overdue_ml.config import RecordsConfig
+from overdue_ml.errors import RecordsError
+from overdue_ml.records.sources import stage_tables
+from overdue_ml.records.validate import ValidationReport, ordered_tables, validate_table
+
+
+@dataclass(frozen=True)
+class Records:
+    """Validated tables of one lender.
+
+    Attributes
+    ----------
+    tables : mapping of str to pyarrow.Table
+        Accepted rows, typed by the contract and sorted by key.
+    rejected : mapping of str to pyarrow.Table
+        Rejected rows as they came, with the ``rule`` each broke.
+    report : ValidationReport
+    config : RecordsConfig
+        The settings they were read with.
+    """
+
+    tables: Mapping[str, pa.Table]
+    rejected: Mapping[str, pa.Table]
+    report: ValidationReport
+    config: RecordsConfig
+
+    def __contains__(self, name: str) -> bool:
+        return name in self.tables
+
+    def columns(self, name: str) -> list[str]:
+        """Column names of a table, or an empty list if it is absent."""
+        return list(self.tables[name].column_names) if name in self.tables else []
+
+    def frame(self, name: str) -> pd.DataFrame:
+        """A table as a pandas DataFrame.
+
+        Raises
+        ------
+        RecordsError
+            If the records have no such table.
+        """
+        if name not in self.tables:
+            raise RecordsError(
+                f"the records have no table '{name}'", expected=f"one of {', '.join(self.tables)}"
+            )
+        return self.tables[name].to_pandas()
+
+    def connect(self) -> duckdb.DuckDBPyConnection:
+        """An in-memory DuckDB connection in which every table stands under its name."""
+        con = duckdb.connect()
+        for name, table in self.tables.items():
+            con.register(name, table)
+        return con
+
+    @property
+    def fingerprint(self) -> str:
+        """SHA-256 over all accepted rows, 64 hexadecimal digits; the same for any row order."""
+        digest = hashlib.sha256()
+        for name in sorted(self.tables):
+            digest.update(f"{name}:{self.tables[name].num_rows}".encode())
+            for column in sorted(self.tables[name].column_names):
+                digest.update(column.encode())
+                _hash_column(digest, self.tables[name].column(column))
+        return digest.hexdigest()
+
+
+def _hash_column(digest: hashlib._Hash, column: pa.ChunkedArray) -> None:
+    # Arrow leaves the bytes under a null undefined, so nulls are hashed apart and filled.
+    digest.update(column.is_null().combine_chunks().cast(pa.int8()).to_numpy(zero_copy_only=False).tobytes())
+    kind = column.type
+    if pa.types.is_boolean(kind):
+        column = column.cast(pa.int8())
+    elif pa.types.is_date32(kind):
+        column = column.cast(pa.int32())
+    elif not (pa.types.is_integer(kind) or pa.types.is_floating(kind)):
+        text = pc.fill_null(column.cast(pa.large_string()), "")
+        digest.update(pc.binary_length(text).to_numpy().astype(np.int64).tobytes())
+        for chunk in text.chunks:
+            digest.update("".join(chunk.to_pylist()).encode())
+        return
+    digest.update(pc.fill_null(column, 0).to_numpy().tobytes())
+
+
+def load_records(
+    source: str | Path | Mapping[str, pd.DataFrame | pa.Table],
+    config: RecordsConfig | None = None,
+    *,
+    strict: bool = True,
+) -> Records:
+    """Load and validate a lender's tables.
+
+    Parameters
+    ----------
+    source : path or mapping
+        A folder with one ``<table>.parquet`` or ``<table>.csv`` each, a DuckDB file, or a mapping of
+        table names to DataFrames or Arrow tables.
+    config : RecordsConfig, optional
+        How to read them; the defaults otherwise.
+    strict : bool, default True
+        Stop when a table has more rejected rows than ``config.max_rejected_share``. With False the
+        report says so and the accepted rows are returned.
+
+    Returns
+    -------
+    Records
+
+    Raises
+    ------
+    RecordsError
+        If a file is missing or damaged, a column is missing or of an unusable type, a table is
+        empty, or too many rows were rejected.
+
+    Examples
+    --------
+    >>> import datetime as dt, pandas as pd
+    >>> accounts = pd.DataFrame({"account_id": ["a"], "customer_id": ["c"], "opened_on": ["2024-01-05"]})
+    >>> statements = pd.DataFrame({"account_id": ["a"], "statement_date": ["2024-02-29"], "dpd": [0]})
+    >>> records = load_records({"accounts": accounts, "statements": statements})
+    >>> records.report.passed, records.tables["statements"].num_rows
+    (True, 1)
+    """
+    config = config or RecordsConfig()
+    if isinstance(source, str):
+        source = Path(source)
+    with duckdb.connect() as con:
+        found = stage_tables(con, source, config)
+        report = ValidationReport(config.max_rejected_share)
+        tables: dict[str, pa.Table] = {}
+        rejected: dict[str, pa.Table] = {}
+        for table in ordered_tables(found):
+            tables[table.name], rejected[table.name] = validate_table(con, table, config, set(tables), report)
+    missing = sorted(set(config.attributes) - set(tables["customers"].column_names if "customers" in tables else []))
+    if missing:
+        raise RecordsError(
+            f"the attribute '{missing[0]}' is not a column of customers",
+            next_step="mend 'attributes' in the records config",
+        )
+    if strict:
+        report.raise_if_failed()
+    return Records(tables, rejected, report, config)

@@ -1,0 +1,248 @@
+"""Raw tables from a folder, a dict of DataFrames or a DuckDB file, as Arrow or staged text.
+
+Nothing is interpreted here beyond what a file format itself says: CSV cells arrive as text, Parquet
+and DataFrame columns with their own types. A damaged file is refused before a row of it is used.
+"""
+
+from __future__ import annotations
+
+import difflib
+import hashlib
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+import duckdb
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from overdue_ml.config import RecordsConfig
+from overdue_ml.errors import RecordsError
+from overdue_ml.records.contracts import CONTRACTS
+
+CHECKSUMS = "SHA256SUMS"
+_DATABASE_ENDINGS = {".duckdb", ".db", ".ddb"}
+
+
+def stage_tables(
+    con: duckdb.DuckDBPyConnection, source: Path | Mapping[str, pd.DataFrame | pa.Table], config: RecordsConfig
+) -> list[str]:
+    """Create ``raw_<table>`` in ``con`` for each known table of the source; return their names.
+
+    Raises
+    ------
+    RecordsError
+        If the source or one of its files cannot be read, or a required table is missing.
+    """
+    if isinstance(source, Mapping):
+        found = _stage_frames(con, source)
+    elif source.is_dir():
+        found = _stage_folder(con, source, config)
+    elif source.suffix in _DATABASE_ENDINGS and source.is_file():
+        found = _stage_database(con, source)
+    else:
+        raise RecordsError(
+            "the records were not found",
+            where=str(source),
+            expected="a folder with one <table>.parquet or <table>.csv each, or a .duckdb file",
+        )
+    return found
+
+
+def _require_tables(found: Mapping[str, object], others: list[str], where: str) -> None:
+    for name, table in CONTRACTS.items():
+        if table.required and name not in found:
+            near = difflib.get_close_matches(name, others, n=1)
+            hint = f"; found '{near[0]}', rename it" if near else ""
+            raise RecordsError(
+                f"the table '{name}' is missing",
+                where=where,
+                expected=f"the tables {', '.join(n for n, t in CONTRACTS.items() if t.required)}{hint}",
+            )
+
+
+def _stage_frames(
+    con: duckdb.DuckDBPyConnection, frames: Mapping[str, pd.DataFrame | pa.Table]
+) -> list[str]:
+    known = {name: frame for name, frame in frames.items() if name in CONTRACTS}
+    _require_tables(known, sorted(set(frames) - set(known)), "dict of DataFrames")
+    for name, frame in known.items():
+        if isinstance(frame, pd.DataFrame):
+            repeated = frame.columns[frame.columns.duplicated()].unique().tolist()
+            if repeated:
+                raise RecordsError(
+                    f"the column '{repeated[0]}' stands twice", where=name, next_step="keep one of them"
+                )
+            frame = _arrow_from_pandas(name, frame)
+        _register(con, name, frame)
+    return list(known)
+
+
+def _arrow_from_pandas(name: str, frame: pd.DataFrame) -> pa.Table:
+    columns = {}
+    for column in frame.columns:
+        series = frame[column]
+        if isinstance(series.dtype, pd.CategoricalDtype):
+            series = series.astype(series.cat.categories.dtype)
+        try:
+            columns[str(column)] = pa.array(series, from_pandas=_null_where_missing(series))
+        except (pa.ArrowInvalid, pa.ArrowTypeError, OverflowError):
+            # Mixed Python objects: let the contract's cast judge their text, row by row.
+            text = series.map(lambda value: None if pd.isna(value) else str(value))
+            columns[str(column)] = pa.array(text.tolist(), pa.string())
+    return pa.table(columns)
+
+
+def _null_where_missing(series: pd.Series) -> bool:
+    """NaN of a float column stays NaN (a broken amount); None, NaT and pd.NA become null."""
+    return not pd.api.types.is_float_dtype(series.dtype)
+
+
+def _register(con: duckdb.DuckDBPyConnection, name: str, table: pa.Table) -> None:
+    con.register(f"arrow_{name}", table)
+    con.execute(f'CREATE OR REPLACE VIEW "raw_{name}" AS SELECT * FROM "arrow_{name}"')
+
+
+def _stage_database(con: duckdb.DuckDBPyConnection, path: Path) -> list[str]:
+    quoted = str(path).replace("'", "''")
+    try:
+        con.execute(f"ATTACH '{quoted}' AS source (READ_ONLY)")
+        rows = con.execute(
+            "SELECT table_name FROM information_schema.tables WHERE table_catalog = 'source'"
+        ).fetchall()
+    except duckdb.Error as error:
+        raise RecordsError(
+            "the DuckDB file cannot be opened", where=str(path), next_step="check that it is whole"
+        ) from error
+    names = sorted(str(row[0]) for row in rows)
+    known = {name: name for name in names if name in CONTRACTS}
+    _require_tables(known, names, str(path))
+    for name in known:
+        con.execute(f'CREATE OR REPLACE VIEW "raw_{name}" AS SELECT * FROM source.main."{name}"')
+    return list(known)
+
+
+def _stage_folder(con: duckdb.DuckDBPyConnection, folder: Path, config: RecordsConfig) -> list[str]:
+    files = {p.name: p for p in sorted(folder.iterdir()) if p.suffix in {".csv", ".parquet"}}
+    known: dict[str, Path] = {}
+    for name in CONTRACTS:
+        here = [files[f"{name}{end}"] for end in (".parquet", ".csv") if f"{name}{end}" in files]
+        if len(here) > 1:
+            raise RecordsError(
+                f"the table '{name}' stands there twice",
+                where=", ".join(p.name for p in here),
+                next_step="remove one of the files",
+            )
+        if here:
+            known[name] = here[0]
+    _require_tables(known, [p.stem for p in files.values()], str(folder))
+    _verify_checksums(folder, known)
+    for name, path in known.items():
+        if path.stat().st_size == 0:
+            raise RecordsError("the file is empty (0 bytes)", where=path.name, next_step="export it again")
+        if path.suffix == ".parquet":
+            _register(con, name, _read_parquet(path))
+        else:
+            _stage_csv(con, name, path, config)
+    return list(known)
+
+
+def _verify_checksums(folder: Path, tables: Mapping[str, Path]) -> None:
+    """Hold the files against ``SHA256SUMS`` where the folder brings one."""
+    listing = folder / CHECKSUMS
+    if not listing.is_file():
+        return
+    expected = {}
+    for line in listing.read_text(encoding="utf-8").splitlines():
+        digest, _, name = line.partition("  ")
+        expected[name.strip()] = digest
+    for path in tables.values():
+        if path.name in expected and file_sha256(path) != expected[path.name]:
+            raise RecordsError(
+                "the file does not match its checksum",
+                where=f"{path.name} in {CHECKSUMS}",
+                next_step="fetch the file again, or remove its line if the change is wanted",
+            )
+
+
+def file_sha256(path: Path) -> str:
+    """SHA-256 of a file's bytes: 64 hexadecimal digits."""
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def _read_parquet(path: Path) -> pa.Table:
+    try:
+        return pq.read_table(path, page_checksum_verification=True)
+    except (OSError, pa.ArrowException, UnicodeDecodeError) as error:
+        reason = " ".join(str(error).split())[:160]
+        raise RecordsError(
+            f"the Parquet file is damaged ({reason})", where=path.name, next_step="export it again"
+        ) from error
+
+
+def _lines(path: Path) -> Iterator[bytes]:
+    with path.open("rb") as stream:
+        yield from stream
+
+
+def _check_csv_bytes(path: Path, encoding: str) -> None:
+    """Refuse undecodable bytes, NULs and a file that ends within a line, naming the row."""
+    last = b"\n"
+    if encoding != "utf-16":
+        for number, line in enumerate(_lines(path), start=1):
+            try:
+                line.decode(encoding)
+            except UnicodeDecodeError as error:
+                raise RecordsError(
+                    f"the bytes are not {encoding}",
+                    where=f"{path.name}, line {number}",
+                    next_step="set csv_encoding in configs/records.yaml to the file's encoding",
+                ) from error
+            if b"\0" in line:
+                raise RecordsError(
+                    "there is a NUL byte", where=f"{path.name}, line {number}", next_step="export it again"
+                )
+            last = line
+        if not last.endswith((b"\n", b"\r")):
+            raise RecordsError(
+                "the file ends within a line, so it was probably cut short",
+                where=f"{path.name}, last line",
+                next_step="export it again; a whole file ends with a line end",
+            )
+
+
+def _stage_csv(con: duckdb.DuckDBPyConnection, name: str, path: Path, config: RecordsConfig) -> None:
+    _check_csv_bytes(path, config.csv_encoding)
+    try:
+        con.execute(
+            f'CREATE OR REPLACE TABLE "raw_{name}" AS SELECT * FROM read_csv(?, header=true, all_varchar=true, '
+            "auto_detect=false, delim=?, quote='\"', escape='\"', nullstr='', encoding=?, "
+            f"columns={_csv_header(path, config)}, null_padding=false, strict_mode=true)",
+            [str(path), config.csv_delimiter, config.csv_encoding],
+        )
+    except duckdb.Error as error:
+        lines = [part.strip() for part in str(error).splitlines() if part.strip()]
+        reason = next((part for part in lines if part.startswith(("Expected", "Value", "Row"))), lines[0])
+        line = next((part for part in lines if "Line:" in part), "").partition("Line:")[2].strip()
+        where = f"{path.name}, line {line}" if line else path.name
+        raise RecordsError(
+            f"the CSV cannot be read: {reason[:160]}",
+            where=where,
+            next_step="export it again, every row with the same number of columns",
+        ) from error
+
+
+def _csv_header(path: Path, config: RecordsConfig) -> str:
+    encoding = "utf-8-sig" if config.csv_encoding == "utf-8" else config.csv_encoding
+    with path.open(encoding=encoding, newline="") as stream:
+        import csv
+
+        names = next(csv.reader(stream, delimiter=config.csv_delimiter), [])
+    names = [cell.strip() for cell in names]
+    repeated = {cell for cell in names if names.count(cell) > 1}
+    if not names or repeated or "" in names:
+        what = f"the column '{sorted(repeated)[0]}' stands twice" if repeated else "a column has no name"
+        raise RecordsError(what, where=f"{path.name}, line 1", next_step="mend the header line")
+    cells = ", ".join(f"""'{cell.replace("'", "''")}': 'VARCHAR'""" for cell in names)
+    return "{" + cells + "}"
