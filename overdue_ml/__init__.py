@@ -1,0 +1,70 @@
+"""Predict which borrowers will go overdue: records in, a ranked and explained list out.
+
+Everything public stands here and is imported on first use, so that ``import overdue_ml`` costs nothing.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from overdue_ml.config import LabelsConfig as LabelsConfig
+    from overdue_ml.config import RecordsConfig as RecordsConfig
+    from overdue_ml.config import RemindersConfig as RemindersConfig
+    from overdue_ml.config import ScoreConfig as ScoreConfig
+    from overdue_ml.config import TrainConfig as TrainConfig
+    from overdue_ml.config import load_config as load_config
+    from overdue_ml.errors import OverdueMLError as OverdueMLError
+    from overdue_ml.explain import explain_scores as explain_scores
+    from overdue_ml.explain import sum_by_reason as sum_by_reason
+    from overdue_ml.explain import top_reasons as top_reasons
+    from overdue_ml.features import audit_leakage as audit_leakage
+    from overdue_ml.features import build_features as build_features
+    from overdue_ml.features import feature_catalogue as feature_catalogue
+    from overdue_ml.labels import label_customers as label_customers
+    from overdue_ml.labels import split_by_customer as split_by_customer
+    from overdue_ml.labels import split_by_time as split_by_time
+    from overdue_ml.metrics import evaluate_scores as evaluate_scores
+    from overdue_ml.model import OverdueClassifier as OverdueClassifier
+    from overdue_ml.records import Records as Records
+    from overdue_ml.records import load_records as load_records
+    from overdue_ml.reminders import rank_customers as rank_customers
+
+__version__ = "0.1.0"
+
+_HOME = {
+    "LabelsConfig": "config",
+    "OverdueClassifier": "model",
+    "OverdueMLError": "errors",
+    "Records": "records",
+    "RecordsConfig": "config",
+    "RemindersConfig": "config",
+    "ScoreConfig": "config",
+    "TrainConfig": "config",
+    "audit_leakage": "features",
+    "build_features": "features",
+    "evaluate_scores": "metrics",
+    "explain_scores": "explain",
+    "feature_catalogue": "features",
+    "label_customers": "labels",
+    "load_config": "config",
+    "load_records": "records",
+    "rank_customers": "reminders",
+    "split_by_customer": "labels",
+    "split_by_time": "labels",
+    "sum_by_reason": "explain",
+    "top_reasons": "explain",
+}
+
+__all__ = ["__version__", *sorted(_HOME)]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME:
+        raise AttributeError(f"module 'overdue_ml' has no attribute '{name}'")
+    return getattr(import_module(f"overdue_ml.{_HOME[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -1,0 +1,309 @@
+"""The command line: each verb parses its arguments, calls one job and prints what came of it."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from overdue_ml.errors import OverdueMLError
+
+app = typer.Typer(
+    name="overdue-ml",
+    help="Predict which borrowers will go overdue: records in, a ranked and explained list out.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+
+RecordsArg = Annotated[
+    Path, typer.Option("--records", help="Folder of <table>.parquet or <table>.csv, or a .duckdb file.")
+]
+RecordsConfigArg = Annotated[
+    Path | None, typer.Option("--records-config", help="YAML as configs/records.yaml.")
+]
+ConfigArg = Annotated[Path | None, typer.Option("--config", help="YAML file of this verb's settings.")]
+SetArg = Annotated[
+    list[str] | None, typer.Option("--set", help="Override one setting: key=value. Repeatable.")
+]
+ModelsArg = Annotated[Path, typer.Option("--models", help="Folder of runs and registered models.")]
+JsonArg = Annotated[bool, typer.Option("--json", help="Print one JSON object instead of text.")]
+ScoresArg = Annotated[Path, typer.Option("--scores", help="A scoring run: <out>/as_of=YYYY-MM-DD.")]
+MODELS = Path("models")
+
+
+class _Console:
+    """Stages and bars on a terminal, one plain line a stage elsewhere; all on standard error."""
+
+    def __init__(self, quiet: bool) -> None:
+        self._quiet = quiet
+        self._bar: Any = None
+        self._task: Any = None
+
+    def stage(self, name: str) -> None:
+        """Say that a stage begins."""
+        if self._quiet:
+            return
+        if sys.stderr.isatty():
+            self._on_terminal(name)
+        else:
+            typer.echo(f"- {name}", err=True)
+
+    def _on_terminal(self, name: str) -> None:
+        from rich.console import Console
+        from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+
+        if self._bar is None:
+            self._bar = Progress(
+                SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn(),
+                console=Console(stderr=True), transient=True,
+            )  # fmt: skip
+            self._bar.start()
+        if self._task is not None:
+            self._bar.remove_task(self._task)
+        self._task = self._bar.add_task(name, total=None)
+
+    def advance(self, done: int, total: int) -> None:
+        """Say how far the stage is."""
+        if self._bar is not None:
+            self._bar.update(self._task, completed=done, total=total)
+
+    def close(self) -> None:
+        """Take the bar off the terminal."""
+        if self._bar is not None:
+            self._bar.stop()
+
+
+@contextmanager
+def _progress(as_json: bool) -> Iterator[_Console]:
+    console = _Console(quiet=as_json)
+    try:
+        yield console
+    finally:
+        console.close()
+
+
+def _print_json(data: Any) -> None:
+    typer.echo(json.dumps(data, ensure_ascii=False, indent=2, default=str))
+
+
+@app.command()
+def demo(
+    records: Annotated[Path | None, typer.Option("--records", help="The folder data/taiwan.")] = None,
+    models: ModelsArg = MODELS,
+    out: Annotated[Path, typer.Option("--out", help="Where scores and cards go.")] = Path("out/demo"),
+    as_json: JsonArg = False,
+) -> None:
+    """Run the whole line on real data: train, evaluate, score, explain."""
+    from overdue_ml.jobs.demo import find_demo_records, run_demo
+    from overdue_ml.jobs.text import demo_json, demo_text
+
+    with _progress(as_json) as progress:
+        result = run_demo(records or find_demo_records(), models, out, progress)
+    if as_json:
+        _print_json(demo_json(result))
+    else:
+        typer.echo(demo_text(result))
+
+
+@app.command()
+def validate(
+    records: RecordsArg,
+    out: Annotated[
+        Path | None, typer.Option("--out", help="Folder for report.json and rejected rows.")
+    ] = None,
+    config: ConfigArg = None,
+    settings: SetArg = None,
+    as_json: JsonArg = False,
+) -> None:
+    """Check records against the table contracts; write the rejected rows with the rule they broke."""
+    from overdue_ml.config import RecordsConfig, load_config
+    from overdue_ml.jobs.text import validation_text
+    from overdue_ml.jobs.validate import run_validate
+
+    report = run_validate(records, load_config(RecordsConfig, config, settings), out)
+    if as_json:
+        _print_json(report.to_dict())
+    else:
+        typer.echo(validation_text(report, out))
+    if not report.passed:
+        raise typer.Exit(3)
+
+
+@app.command()
+def train(
+    records: RecordsArg,
+    config: ConfigArg = None,
+    settings: SetArg = None,
+    records_config: RecordsConfigArg = None,
+    models: ModelsArg = MODELS,
+    as_json: JsonArg = False,
+) -> None:
+    """Train on matured labels, evaluate on rows set aside, register the model."""
+    from overdue_ml.config import RecordsConfig, TrainConfig, load_config
+    from overdue_ml.jobs.text import training_json, training_text
+    from overdue_ml.jobs.train import run_train
+
+    train_config = load_config(TrainConfig, config, settings)
+    with _progress(as_json) as progress:
+        result = run_train(
+            records, load_config(RecordsConfig, records_config), train_config, models, progress
+        )
+    if as_json:
+        _print_json(training_json(result))
+    else:
+        typer.echo(training_text(result))
+
+
+@app.command()
+def promote(
+    version: Annotated[str, typer.Argument(help="Registered version, as 'train' printed it.")],
+    alias: Annotated[str, typer.Option("--alias", help="champion or challenger.")] = "champion",
+    by: Annotated[str | None, typer.Option("--by", help="Who promotes; the login name by default.")] = None,
+    reason: Annotated[str, typer.Option("--reason", help="Evidence, in words.")] = "",
+    name: Annotated[str, typer.Option("--name", help="Registered model.")] = "overdue",
+    models: ModelsArg = MODELS,
+    as_json: JsonArg = False,
+) -> None:
+    """Give a registered version an alias, on the record."""
+    import getpass
+
+    from overdue_ml.jobs.promote import run_promote
+
+    line = run_promote(models, version, alias, by or getpass.getuser(), reason, name)
+    if as_json:
+        _print_json(line)
+    else:
+        before = f" (before: {line['from_version']})" if line["from_version"] else ""
+        typer.echo(
+            f"{line['model']} version {line['version']} is now {line['alias']}{before}, by {line['by']}."
+        )
+
+
+@app.command()
+def score(
+    records: RecordsArg,
+    as_of: Annotated[str, typer.Option("--as-of", help="YYYY-MM-DD: what was known at the end of that day.")],
+    out: Annotated[Path, typer.Option("--out", help="Results go to <out>/as_of=YYYY-MM-DD.")],
+    model: Annotated[str, typer.Option("--model", help="name@alias or name/version.")] = "overdue@champion",
+    config: ConfigArg = None,
+    settings: SetArg = None,
+    reminders_config: Annotated[
+        Path | None, typer.Option("--reminders-config", help="YAML as configs/reminders.yaml.")
+    ] = None,
+    records_config: RecordsConfigArg = None,
+    models: ModelsArg = MODELS,
+    replace: Annotated[
+        bool, typer.Option("--replace", help="Take the place of another run of the date.")
+    ] = False,
+    as_json: JsonArg = False,
+) -> None:
+    """Rank and explain every customer for one date."""
+    from overdue_ml.config import RecordsConfig, RemindersConfig, ScoreConfig, load_config
+
+    score_config = load_config(ScoreConfig, config, settings)
+    reminders = load_config(RemindersConfig, reminders_config)
+    records_settings = load_config(RecordsConfig, records_config)
+    from overdue_ml.jobs.score import ScoreSettings, run_score
+    from overdue_ml.jobs.text import scoring_text
+    from overdue_ml.records.dates import parse_date
+    from overdue_ml.tracking import load_model, open_store
+
+    day = parse_date(as_of, "--as-of")
+    with _progress(as_json) as progress:
+        registered = load_model(open_store(models), model)
+        settings_ = ScoreSettings(score_config, reminders, records_settings)
+        result = run_score(records, day, registered, out, settings_, replace=replace, progress=progress)
+    if as_json:
+        _print_json(
+            {"folder": str(result.folder), "already_done": result.already_done} | dict(result.manifest)
+        )
+    else:
+        typer.echo(scoring_text(result))
+
+
+@app.command()
+def explain(
+    scores: ScoresArg,
+    customer: Annotated[str, typer.Option("--customer", help="customer_id, character by character.")],
+    lang: Annotated[str, typer.Option("--lang", help="en or zh.")] = "en",
+    records: Annotated[
+        Path | None, typer.Option("--records", help="The scored records, if they moved.")
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option("--out", help="HTML file; by default cards/ in the run.")
+    ] = None,
+    wording: Annotated[Path | None, typer.Option("--wording", help="A reason catalogue of your own.")] = None,
+    as_json: JsonArg = False,
+) -> None:
+    """Write the card of one customer: why this score, in words."""
+    from overdue_ml.jobs.explain import run_explain
+    from overdue_ml.jobs.text import card_text
+
+    result = run_explain(scores, customer, lang, source=records, out=out, wording=wording)
+    if as_json:
+        _print_json({"card": str(result.path), "p_overdue": result.card.p_overdue, "rank": result.card.rank})
+    else:
+        typer.echo(card_text(result))
+
+
+@app.command()
+def monitor(
+    scores: ScoresArg,
+    outcomes: Annotated[
+        Path | None, typer.Option("--outcomes", help="Records in which the outcomes are known by now.")
+    ] = None,
+    config: ConfigArg = None,
+    settings: SetArg = None,
+    records_config: RecordsConfigArg = None,
+    as_json: JsonArg = False,
+) -> None:
+    """Report drift of a scored book and, with outcomes, how right the scores were."""
+    from overdue_ml.config import LabelsConfig, RecordsConfig, load_config
+    from overdue_ml.jobs.monitor import run_monitor
+    from overdue_ml.jobs.text import monitor_text
+
+    labels = load_config(LabelsConfig, config, settings)
+    result = run_monitor(scores, outcomes, load_config(RecordsConfig, records_config), labels)
+    if as_json:
+        realised = None if result.realised is None else result.realised.to_dict("records")
+        _print_json({"drift": result.drift.to_dict("records"), "realised": realised})
+    else:
+        typer.echo(monitor_text(result))
+
+
+def _run(command: Callable[[], Any]) -> int:
+    """Run a command and turn every foreseen error into one sentence and its exit code."""
+    import click
+
+    try:
+        command()
+    except OverdueMLError as error:
+        typer.echo(f"error: {error}", err=True)
+        return error.exit_code
+    except click.exceptions.Exit as leave:
+        return int(leave.exit_code)
+    except click.ClickException as error:
+        error.show()
+        return 2
+    except (click.Abort, KeyboardInterrupt):
+        typer.echo("stopped; nothing half-written was left in place", err=True)
+        return 130
+    except BrokenPipeError:
+        return 0
+    return 0
+
+
+def main() -> None:
+    """Entry point of the console script."""
+    sys.exit(_run(lambda: app(standalone_mode=False)))
+
+
+if __name__ == "__main__":
+    main()

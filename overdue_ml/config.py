@@ -9,17 +9,20 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+import zoneinfo
 from pathlib import Path
 from typing import Any, Literal, Self, TypeVar
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from overdue_ml.errors import ConfigError
 
 
 class _Settings(BaseModel):
-    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, validate_default=True)
+    model_config = ConfigDict(
+        extra="forbid", strict=True, frozen=True, validate_default=True, allow_inf_nan=False
+    )
 
 
 class RecordsConfig(_Settings):
@@ -57,6 +60,15 @@ class RecordsConfig(_Settings):
     ]
     attributes: list[str] = []
 
+    @field_validator("timezone")
+    @classmethod
+    def _timezone_exists(cls, name: str) -> str:
+        try:
+            zoneinfo.ZoneInfo(name)
+        except (zoneinfo.ZoneInfoNotFoundError, ValueError, OSError):
+            raise ValueError("not an IANA time zone, as 'UTC' or 'Asia/Shanghai'") from None
+        return name
+
     @model_validator(mode="after")
     def _attributes_are_not_protected(self) -> Self:
         both = sorted(set(self.attributes) & set(self.protected))
@@ -79,14 +91,14 @@ class LabelsConfig(_Settings):
         How far after the as_of date the deciding statement may lie.
     overdue_dpd : int
         Days past due from which on a customer counts as overdue.
-    population : {'all', 'pre_due', 'past_due'}
-        Everyone, only customers without days past due on the as_of date, or only those with some.
+    population : {'all', 'pre_due'}
+        Everyone, or only customers without days past due on the as_of date.
     """
 
     source: Literal["labels", "next_statement"] = "labels"
     horizon_days: int = Field(default=31, ge=1, le=366)
     overdue_dpd: int = Field(default=1, ge=1, le=360)
-    population: Literal["all", "pre_due", "past_due"] = "all"
+    population: Literal["all", "pre_due"] = "all"
 
 
 class SplitConfig(_Settings):
@@ -111,18 +123,21 @@ class SplitConfig(_Settings):
 
 
 class ModelConfig(_Settings):
-    """Arguments of :class:`overdue_ml.OverdueClassifier`; see there."""
+    """Arguments of :class:`overdue_ml.OverdueClassifier`; see there.
 
-    n_estimators: int = Field(default=450, ge=1)
+    ``monotone`` holds every feature to the direction that the registry gives it.
+    """
+
+    n_estimators: int = Field(default=400, ge=1)
     learning_rate: float = Field(default=0.03, gt=0.0, le=1.0)
     num_leaves: int = Field(default=8, ge=2)
     max_depth: int = Field(default=8, ge=1, le=30)
     min_child_samples: int = Field(default=50, ge=1)
     reg_lambda: float = Field(default=10.0, ge=0.0)
-    colsample_bytree: float = Field(default=0.2, gt=0.0, le=1.0)
+    colsample_bytree: float = Field(default=0.15, gt=0.0, le=1.0)
     subsample: float = Field(default=0.7, gt=0.0, le=1.0)
+    max_bin: int = Field(default=63, ge=2, le=65535)
     monotone: bool = False
-    n_bags: int = Field(default=5, ge=1)
     calibration: Literal["platt", "beta", "isotonic", "none"] = "platt"
     cv: int = Field(default=5, ge=2)
     early_stopping_rounds: int | None = Field(default=None, ge=1)
@@ -241,6 +256,10 @@ def _mapping_without_repeats(loader: _Loader, node: yaml.MappingNode) -> dict[An
     seen: set[Any] = set()
     for key_node, _ in node.value:
         key = loader.construct_object(key_node, deep=True)
+        if not isinstance(key, str | int | float | bool | None):
+            raise yaml.constructor.ConstructorError(
+                None, None, "a key is not plain text", key_node.start_mark
+            )
         if key in seen:
             raise yaml.constructor.ConstructorError(
                 None, None, f"the key '{key}' stands twice", key_node.start_mark
@@ -274,7 +293,7 @@ def parse_yaml(text: str, where: str) -> dict[str, Any]:
     try:
         # A SafeLoader with fewer implicit types: nothing but plain data can come out.
         data = yaml.load(text, Loader=_Loader)  # noqa: S506
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, ValueError, RecursionError) as error:  # ValueError: `!!int x`
         raise ConfigError(f"not valid YAML: {' '.join(str(error).split())}", where=where) from error
     if data is None:
         return {}
@@ -285,9 +304,7 @@ def parse_yaml(text: str, where: str) -> dict[str, Any]:
     return data
 
 
-def build_config(
-    model: type[_Model], data: dict[str, Any] | None = None, *, where: str = "config"
-) -> _Model:
+def build_config(model: type[_Model], data: dict[str, Any] | None = None, *, where: str = "config") -> _Model:
     """Validate a mapping against a settings model.
 
     Raises

@@ -242,12 +242,14 @@ def table_rules(table: Table, present: set[str], loaded: set[str]) -> list[Rule]
                 )
             )
     key = ", ".join(f'"v_{name}"' for name in table.key)
+    # Rows without a key have a rule of their own; they are no duplicates of each other.
+    named = " AND ".join(f'"v_{name}" IS NOT NULL' for name in table.key)
     rules.append(
         Rule(
             table.name,
             "key_duplicate",
             f"{' + '.join(table.key)} names one row",
-            f"count(*) OVER (PARTITION BY {key}) > 1",
+            f"{named} AND count(*) OVER (PARTITION BY {key}) > 1",
         )
     )
     return rules

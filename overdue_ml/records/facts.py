@@ -27,6 +27,19 @@ def known_on_sql(records: Records, table: str, default: str, alias: str = "") ->
     return f"{prefix}{default}"
 
 
+def account_known_sql(records: Records) -> str:
+    """SQL for the day from which each account was known: ``account_id, customer_id, known_on``.
+
+    That is its opening or its first known statement, whichever came first; null if it has neither.
+    """
+    known = known_on_sql(records, "statements", "statement_date", "s")
+    return f"""
+        SELECT a.account_id, a.customer_id, least(a.opened_on, f.first_known) AS known_on
+        FROM accounts a LEFT JOIN (
+            SELECT s.account_id, min({known}) AS first_known FROM statements s GROUP BY s.account_id
+        ) f USING (account_id)"""
+
+
 def compute_next_due(records: Records, as_of: dt.date) -> pd.DataFrame:
     """Next due date and amounts of every customer, as known at the end of ``as_of``.
 

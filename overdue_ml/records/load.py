@@ -58,7 +58,8 @@ class Records:
             raise RecordsError(
                 f"the records have no table '{name}'", expected=f"one of {', '.join(self.tables)}"
             )
-        return self.tables[name].to_pandas()
+        frame: pd.DataFrame = self.tables[name].to_pandas()
+        return frame
 
     def connect(self) -> duckdb.DuckDBPyConnection:
         """An in-memory DuckDB connection in which every table stands under its name."""
@@ -88,12 +89,19 @@ def _hash_column(digest: hashlib._Hash, column: pa.ChunkedArray) -> None:
     elif pa.types.is_date32(kind):
         column = column.cast(pa.int32())
     elif not (pa.types.is_integer(kind) or pa.types.is_floating(kind)):
-        text = pc.fill_null(column.cast(pa.large_string()), "")
+        text = pc.fill_null(_as_text(column), "")
         digest.update(pc.binary_length(text).to_numpy().astype(np.int64).tobytes())
         for chunk in text.chunks:
             digest.update("".join(chunk.to_pylist()).encode())
         return
     digest.update(pc.fill_null(column, 0).to_numpy().tobytes())
+
+
+def _as_text(column: pa.ChunkedArray) -> pa.ChunkedArray:
+    try:
+        return column.cast(pa.large_string())
+    except pa.ArrowException:  # lists, structs, bytes: only extra columns can be of such a type
+        return pa.chunked_array([pa.array([repr(v) for v in column.to_pylist()], pa.large_string())])
 
 
 def load_records(
@@ -144,7 +152,9 @@ def load_records(
         rejected: dict[str, pa.Table] = {}
         for table in ordered_tables(found):
             tables[table.name], rejected[table.name] = validate_table(con, table, config, set(tables), report)
-    missing = sorted(set(config.attributes) - set(tables["customers"].column_names if "customers" in tables else []))
+    missing = sorted(
+        set(config.attributes) - set(tables["customers"].column_names if "customers" in tables else [])
+    )
     if missing:
         raise RecordsError(
             f"the attribute '{missing[0]}' is not a column of customers",

@@ -6,6 +6,9 @@ and DataFrame columns with their own types. A damaged file is refused before a r
 
 from __future__ import annotations
 
+import base64
+import csv
+import datetime as dt
 import difflib
 import hashlib
 from collections.abc import Iterator, Mapping
@@ -25,7 +28,9 @@ _DATABASE_ENDINGS = {".duckdb", ".db", ".ddb"}
 
 
 def stage_tables(
-    con: duckdb.DuckDBPyConnection, source: Path | Mapping[str, pd.DataFrame | pa.Table], config: RecordsConfig
+    con: duckdb.DuckDBPyConnection,
+    source: Path | Mapping[str, pd.DataFrame | pa.Table],
+    config: RecordsConfig,
 ) -> list[str]:
     """Create ``raw_<table>`` in ``con`` for each known table of the source; return their names.
 
@@ -61,21 +66,37 @@ def _require_tables(found: Mapping[str, object], others: list[str], where: str) 
             )
 
 
-def _stage_frames(
-    con: duckdb.DuckDBPyConnection, frames: Mapping[str, pd.DataFrame | pa.Table]
-) -> list[str]:
+def _stage_frames(con: duckdb.DuckDBPyConnection, frames: Mapping[str, pd.DataFrame | pa.Table]) -> list[str]:
     known = {name: frame for name, frame in frames.items() if name in CONTRACTS}
     _require_tables(known, sorted(set(frames) - set(known)), "dict of DataFrames")
     for name, frame in known.items():
         if isinstance(frame, pd.DataFrame):
-            repeated = frame.columns[frame.columns.duplicated()].unique().tolist()
-            if repeated:
-                raise RecordsError(
-                    f"the column '{repeated[0]}' stands twice", where=name, next_step="keep one of them"
-                )
+            _check_names([str(column) for column in frame.columns], f"table {name}")
             frame = _arrow_from_pandas(name, frame)
+        if not isinstance(frame, pa.Table):
+            raise RecordsError(
+                f"'{name}' is a {type(frame).__name__}", expected="a pandas DataFrame or a pyarrow Table"
+            )
         _register(con, name, frame)
     return list(known)
+
+
+def _check_names(names: list[str], where: str) -> None:
+    """Refuse names that DuckDB would alter (it ignores case and cuts at a NUL) or that name nothing."""
+    seen: dict[str, str] = {}
+    what = "" if names else "there are no columns"
+    for name in names:
+        other = seen.get(name.casefold())
+        if not name:
+            what = "a column has no name"
+        elif "\0" in name:
+            what = f"there is a NUL byte in the column name {name!r}"
+        elif other is not None:
+            capitals = "" if other == name else f" (as '{other}' too; capitals make no difference)"
+            what = f"the column '{name}' stands twice{capitals}"
+        seen[name.casefold()] = name
+    if what:
+        raise RecordsError(what, where=where, next_step="mend the column names")
 
 
 def _arrow_from_pandas(name: str, frame: pd.DataFrame) -> pa.Table:
@@ -85,12 +106,28 @@ def _arrow_from_pandas(name: str, frame: pd.DataFrame) -> pa.Table:
         if isinstance(series.dtype, pd.CategoricalDtype):
             series = series.astype(series.cat.categories.dtype)
         try:
-            columns[str(column)] = pa.array(series, from_pandas=_null_where_missing(series))
-        except (pa.ArrowInvalid, pa.ArrowTypeError, OverflowError):
-            # Mixed Python objects: let the contract's cast judge their text, row by row.
-            text = series.map(lambda value: None if pd.isna(value) else str(value))
-            columns[str(column)] = pa.array(text.tolist(), pa.string())
+            # Arrow drops the zones when datetimes with and without one stand in the same column.
+            if series.dtype == object and any(isinstance(value, dt.datetime) for value in series):
+                columns[str(column)] = _text_array(series)
+            else:
+                columns[str(column)] = pa.array(series, from_pandas=_null_where_missing(series))
+        except UnicodeEncodeError as error:
+            raise RecordsError(
+                f"the column '{column}' holds characters that are not Unicode text",
+                where=f"table {name}",
+                next_step="read the source again with its true encoding",
+            ) from error
+        except (pa.ArrowException, OverflowError):
+            columns[str(column)] = _text_array(series)
     return pa.table(columns)
+
+
+def _text_array(series: pd.Series) -> pa.Array:
+    """Mixed Python objects as text, for the contract's cast to judge row by row."""
+    return pa.array(
+        [None if pd.api.types.is_scalar(value) and pd.isna(value) else str(value) for value in series],
+        pa.large_string(),
+    )
 
 
 def _null_where_missing(series: pd.Series) -> bool:
@@ -99,6 +136,7 @@ def _null_where_missing(series: pd.Series) -> bool:
 
 
 def _register(con: duckdb.DuckDBPyConnection, name: str, table: pa.Table) -> None:
+    _check_names(table.column_names, f"table {name}")
     con.register(f"arrow_{name}", table)
     con.execute(f'CREATE OR REPLACE VIEW "raw_{name}" AS SELECT * FROM "arrow_{name}"')
 
@@ -108,7 +146,8 @@ def _stage_database(con: duckdb.DuckDBPyConnection, path: Path) -> list[str]:
     try:
         con.execute(f"ATTACH '{quoted}' AS source (READ_ONLY)")
         rows = con.execute(
-            "SELECT table_name FROM information_schema.tables WHERE table_catalog = 'source'"
+            "SELECT table_name FROM information_schema.tables "
+            "WHERE table_catalog = 'source' AND table_schema = 'main'"
         ).fetchall()
     except duckdb.Error as error:
         raise RecordsError(
@@ -123,7 +162,7 @@ def _stage_database(con: duckdb.DuckDBPyConnection, path: Path) -> list[str]:
 
 
 def _stage_folder(con: duckdb.DuckDBPyConnection, folder: Path, config: RecordsConfig) -> list[str]:
-    files = {p.name: p for p in sorted(folder.iterdir()) if p.suffix in {".csv", ".parquet"}}
+    files = {p.name: p for p in sorted(folder.iterdir()) if p.suffix in {".csv", ".parquet"} and p.is_file()}
     known: dict[str, Path] = {}
     for name in CONTRACTS:
         here = [files[f"{name}{end}"] for end in (".parquet", ".csv") if f"{name}{end}" in files]
@@ -153,9 +192,9 @@ def _verify_checksums(folder: Path, tables: Mapping[str, Path]) -> None:
     if not listing.is_file():
         return
     expected = {}
-    for line in listing.read_text(encoding="utf-8").splitlines():
-        digest, _, name = line.partition("  ")
-        expected[name.strip()] = digest
+    for line in listing.read_text(encoding="utf-8", errors="replace").splitlines():
+        digest, _, name = line.partition(" ")
+        expected[name.strip().removeprefix("*").removeprefix("./")] = digest.lower()
     for path in tables.values():
         if path.name in expected and file_sha256(path) != expected[path.name]:
             raise RecordsError(
@@ -173,12 +212,46 @@ def file_sha256(path: Path) -> str:
 
 def _read_parquet(path: Path) -> pa.Table:
     try:
-        return pq.read_table(path, page_checksum_verification=True)
-    except (OSError, pa.ArrowException, UnicodeDecodeError) as error:
+        with pq.ParquetFile(path, page_checksum_verification=True) as file:
+            table = file.read()
+            _check_footer(table.schema, file.metadata.metadata or {})
+        return table
+    except (OSError, pa.ArrowException, ValueError) as error:
         reason = " ".join(str(error).split())[:160]
         raise RecordsError(
             f"the Parquet file is damaged ({reason})", where=path.name, next_step="export it again"
         ) from error
+
+
+def _check_footer(schema: pa.Schema, metadata: Mapping[bytes, bytes]) -> None:
+    """Hold the columns against the second copy of the schema that Arrow's writers put into the footer.
+
+    No checksum covers the footer. Of all single flipped bits in a file, those that change data without
+    an error all hit a column's name or logical type; a page's values never change unnoticed.
+    """
+    if b"ARROW:schema" not in metadata:
+        return
+    written = pa.ipc.read_schema(pa.BufferReader(base64.b64decode(metadata[b"ARROW:schema"], validate=True)))
+    if written.names != schema.names:
+        raise pa.ArrowInvalid("the column names in the footer contradict each other")
+    for was, now in zip(written.types, schema.types, strict=True):
+        if _kind(was) != _kind(now):
+            raise pa.ArrowInvalid("the column types in the footer contradict each other")
+
+
+def _kind(kind: pa.DataType) -> str:
+    """A coarse type: writers may store other widths and units than they were given."""
+    if pa.types.is_dictionary(kind):
+        return _kind(kind.value_type)
+    if pa.types.is_temporal(kind):
+        return "temporal"
+    if pa.types.is_integer(kind) or pa.types.is_boolean(kind):
+        return "whole"
+    if pa.types.is_floating(kind) or pa.types.is_decimal(kind):
+        return "number"
+    if pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind):
+        return "text"
+    return "other"
 
 
 def _lines(path: Path) -> Iterator[bytes]:
@@ -189,7 +262,11 @@ def _lines(path: Path) -> Iterator[bytes]:
 def _check_csv_bytes(path: Path, encoding: str) -> None:
     """Refuse undecodable bytes, NULs and a file that ends within a line, naming the row."""
     last = b"\n"
-    if encoding != "utf-16":
+    if encoding == "utf-16":  # DuckDB refuses what it cannot decode
+        with path.open("rb") as stream:
+            stream.seek(-min(2, path.stat().st_size), 2)
+            last = stream.read().strip(b"\0")
+    else:
         for number, line in enumerate(_lines(path), start=1):
             try:
                 line.decode(encoding)
@@ -204,20 +281,20 @@ def _check_csv_bytes(path: Path, encoding: str) -> None:
                     "there is a NUL byte", where=f"{path.name}, line {number}", next_step="export it again"
                 )
             last = line
-        if not last.endswith((b"\n", b"\r")):
-            raise RecordsError(
-                "the file ends within a line, so it was probably cut short",
-                where=f"{path.name}, last line",
-                next_step="export it again; a whole file ends with a line end",
-            )
+    if not last.endswith((b"\n", b"\r")):
+        raise RecordsError(
+            "the file ends within a line, so it was probably cut short",
+            where=f"{path.name}, last line",
+            next_step="export it again; a whole file ends with a line end",
+        )
 
 
 def _stage_csv(con: duckdb.DuckDBPyConnection, name: str, path: Path, config: RecordsConfig) -> None:
     _check_csv_bytes(path, config.csv_encoding)
     try:
         con.execute(
-            f'CREATE OR REPLACE TABLE "raw_{name}" AS SELECT * FROM read_csv(?, header=true, all_varchar=true, '
-            "auto_detect=false, delim=?, quote='\"', escape='\"', nullstr='', encoding=?, "
+            f'CREATE OR REPLACE TABLE "raw_{name}" AS SELECT * FROM read_csv(?, header=true, '
+            "all_varchar=true, auto_detect=false, delim=?, quote='\"', escape='\"', nullstr='', encoding=?, "
             f"columns={_csv_header(path, config)}, null_padding=false, strict_mode=true)",
             [str(path), config.csv_delimiter, config.csv_encoding],
         )
@@ -235,14 +312,15 @@ def _stage_csv(con: duckdb.DuckDBPyConnection, name: str, path: Path, config: Re
 
 def _csv_header(path: Path, config: RecordsConfig) -> str:
     encoding = "utf-8-sig" if config.csv_encoding == "utf-8" else config.csv_encoding
-    with path.open(encoding=encoding, newline="") as stream:
-        import csv
-
-        names = next(csv.reader(stream, delimiter=config.csv_delimiter), [])
-    names = [cell.strip() for cell in names]
-    repeated = {cell for cell in names if names.count(cell) > 1}
-    if not names or repeated or "" in names:
-        what = f"the column '{sorted(repeated)[0]}' stands twice" if repeated else "a column has no name"
-        raise RecordsError(what, where=f"{path.name}, line 1", next_step="mend the header line")
-    cells = ", ".join(f"""'{cell.replace("'", "''")}': 'VARCHAR'""" for cell in names)
-    return "{" + cells + "}"
+    try:
+        with path.open(encoding=encoding, newline="") as stream:
+            cells = next(csv.reader(stream, delimiter=config.csv_delimiter), [])
+    except (UnicodeError, csv.Error) as error:
+        raise RecordsError(
+            f"the header cannot be read as {config.csv_encoding}: {error}",
+            where=f"{path.name}, line 1",
+            next_step="set csv_encoding in configs/records.yaml to the file's encoding, or export it again",
+        ) from error
+    names = [cell.strip() for cell in cells]
+    _check_names(names, f"{path.name}, line 1")
+    return "{" + ", ".join(f"""'{name.replace("'", "''")}': 'VARCHAR'""" for name in names) + "}"

@@ -12,10 +12,11 @@ import pandas as pd
 import pyarrow as pa
 
 from overdue_ml.config import RecordsConfig
-from overdue_ml.errors import ConfigError, RecordsError
+from overdue_ml.errors import RecordsError
 from overdue_ml.records.contracts import CONTRACTS, SQL_TYPE, Column, Rule, Table, table_rules
 
 _KEYS_SHOWN = 5
+_KEY_LENGTH_SHOWN = 60
 _INTEGERS = {
     "TINYINT", "SMALLINT", "INTEGER", "BIGINT", "HUGEINT",
     "UTINYINT", "USMALLINT", "UINTEGER", "UBIGINT", "UHUGEINT",
@@ -80,9 +81,7 @@ class ValidationReport:
     @property
     def passed(self) -> bool:
         """Whether every table stayed within the limit of rejected rows."""
-        return all(
-            t.accepted > 0 and t.rejected_share <= self.max_rejected_share for t in self.tables
-        )
+        return all(t.accepted > 0 and t.rejected_share <= self.max_rejected_share for t in self.tables)
 
     def to_frame(self) -> pd.DataFrame:
         """One row a rule: table, rule, meaning, rows_checked, rows_rejected, first_keys."""
@@ -111,13 +110,23 @@ class ValidationReport:
             broken = [r for r in self.rules if r.table == table.table and r.rows_rejected]
             broken.sort(key=lambda r: -r.rows_rejected)
             named = "; ".join(
-                f"{r.rule} {r.rows_rejected} (first: {', '.join(r.first_keys[:3])})" for r in broken[:3]
+                f"{r.rule} {r.rows_rejected} (first: {', '.join(_clip(k) for k in r.first_keys[:3])})"
+                for r in broken[:3]
             )
             raise RecordsError(
                 f"{table.rejected} of {table.rows} rows of '{table.table}' were rejected "
                 f"({table.rejected_share:.2%}, limit {self.max_rejected_share:.2%}): {named}",
                 next_step="run 'overdue-ml validate' for the full report and the rejected rows",
             )
+
+
+def _clip(key: str) -> str:
+    return key if len(key) <= _KEY_LENGTH_SHOWN else key[:_KEY_LENGTH_SHOWN] + "..."
+
+
+def quote_name(name: str) -> str:
+    """A column name as a SQL identifier, whatever stands in it."""
+    return '"' + name.replace('"', '""') + '"'
 
 
 def _base_type(duckdb_type: str) -> str:
@@ -130,7 +139,9 @@ def _expressions(table: str, column: Column, duckdb_type: str, timezone: str) ->
     if base == '"NULL"':
         return "CAST(NULL AS VARCHAR)", f"CAST(NULL AS {SQL_TYPE[column.type]})"
     if base not in _READABLE[column.type]:
-        reason = "; as floating numbers long ids lose digits" if column.type == "id" and base in _FLOATS else ""
+        reason = (
+            "; as floating numbers long ids lose digits" if column.type == "id" and base in _FLOATS else ""
+        )
         raise RecordsError(
             f"the column '{column.name}' is of type {duckdb_type}{reason}",
             where=f"table {table}",
@@ -167,8 +178,11 @@ def _date_expression(name: str, base: str, text: str, timezone: str) -> str:
     if base == _ZONED:
         return f"CAST({name} AT TIME ZONE '{zone}' AS DATE)"
     # A written zone must be read as an instant first: midnight in Shanghai is the day before in UTC.
-    zoned = f"regexp_matches({text}, ':[0-9.]+ ?(Z|[+-][0-9]{{2}}(:?[0-9]{{2}})?)$')"
-    iso = f"regexp_matches({text}, '^[0-9]{{4}}-[0-9]{{2}}-[0-9]{{2}}([ T]|$)')"
+    # DuckDB would skip a zone's name (`Asia/Shanghai`) and roll 24:00 to the next day: neither matches.
+    day = "[0-9]{4}-[0-9]{2}-[0-9]{2}"
+    clock = "[ T]([01][0-9]|2[0-3]):[0-9]{2}(:[0-9]{2}([.][0-9]+)?)?"
+    zoned = f"regexp_matches({text}, '^{day}{clock} ?(Z|[+-][0-9]{{2}}(:?[0-9]{{2}})?)$')"
+    iso = f"regexp_matches({text}, '^{day}({clock})?$')"
     return (
         f"CASE WHEN {zoned} THEN CAST(TRY_CAST({text} AS TIMESTAMPTZ) AT TIME ZONE '{zone}' AS DATE) "
         f"WHEN {iso} THEN CAST(TRY_CAST({text} AS TIMESTAMP) AS DATE) END"
@@ -181,8 +195,11 @@ def _present_columns(con: duckdb.DuckDBPyConnection, table: Table) -> dict[str, 
     for column in table.columns:
         if column.required and column.name not in types:
             extra = [name for name in types if name not in {c.name for c in table.columns}]
-            near = difflib.get_close_matches(column.name, extra, n=1, cutoff=0.5)
-            hint = f"rename '{near[0]}' to '{column.name}'" if near else f"add the column '{column.name}'"
+            folded = {name.casefold(): name for name in extra}
+            near = difflib.get_close_matches(column.name, list(folded), n=1, cutoff=0.5)
+            hint = f"add the column '{column.name}'"
+            if near:
+                hint = f"rename '{folded[near[0]]}' to '{column.name}'"
             raise RecordsError(
                 f"the column '{column.name}' is missing",
                 where=f"table {table.name}; it has {', '.join(types) or 'no columns'}",
@@ -192,7 +209,11 @@ def _present_columns(con: duckdb.DuckDBPyConnection, table: Table) -> dict[str, 
 
 
 def validate_table(
-    con: duckdb.DuckDBPyConnection, table: Table, config: RecordsConfig, loaded: set[str], report: ValidationReport
+    con: duckdb.DuckDBPyConnection,
+    table: Table,
+    config: RecordsConfig,
+    loaded: set[str],
+    report: ValidationReport,
 ) -> tuple[pa.Table, pa.Table]:
     """Check one staged table; leave the accepted rows in ``con`` under the table's name.
 
@@ -222,8 +243,13 @@ def validate_table(
     types = _present_columns(con, table)
     declared = [c for c in table.columns if c.name in types]
     extras = [name for name in types if name not in {c.name for c in declared}]
-    if "rule" in extras:
-        raise ConfigError("'rule' is the name of the column that rejected rows get", where=f"table {table.name}")
+    taken = next((name for name in extras if name.casefold() == "rule"), None)
+    if taken is not None:
+        raise RecordsError(
+            f"'{taken}' is the name of the column that rejected rows get",
+            where=f"table {table.name}",
+            next_step="give the column another name",
+        )
     rules = table_rules(table, {c.name for c in declared}, loaded)
     _stage_checked(con, table, declared, types, rules, config.timezone)
     counts = con.execute(
@@ -254,21 +280,36 @@ def _stage_checked(
     rules: list[Rule],
     timezone: str,
 ) -> None:
-    """Create ``checked``: raw text, typed values, copy number and the list of broken rules."""
+    """Create ``checked``: raw text, typed values, extra columns by number, copy number, broken rules.
+
+    Nothing is selected by a name from the source, so no name there can hide one of these.
+    """
     pairs = {c.name: _expressions(table.name, c, types[c.name], timezone) for c in declared}
     cells = ", ".join(f'{raw} AS "raw_{n}", {value} AS "v_{n}"' for n, (raw, value) in pairs.items())
-    same = ", ".join(f'"raw_{n}"' for n in pairs)
+    extras = [name for name in types if name not in pairs]
+    cells += "".join(f", {quote_name(name)} AS x_{i}" for i, name in enumerate(extras))
+    same = ", ".join(quote_name(name) for name in types)
     # A key is a duplicate only among rows that differ: letter-for-letter copies are `row_repeated`.
-    tests = ", ".join(
-        f"CASE WHEN {_among_first_copies(r.broken)} THEN '{r.name}' END" for r in rules
-    )
-    con.execute(
-        f"""CREATE OR REPLACE TEMP TABLE checked AS
-        WITH typed AS (SELECT *, {cells} FROM "raw_{table.name}"),
-        copies AS (SELECT *, row_number() OVER (PARTITION BY {same}) AS copy FROM typed)
-        SELECT *, CASE WHEN copy > 1 THEN [] ELSE list_filter([{tests}], lambda x: x IS NOT NULL) END AS broken
-        FROM copies"""
-    )
+    tests = ", ".join(f"CASE WHEN {_among_first_copies(r.broken)} THEN '{r.name}' END" for r in rules)
+    try:
+        con.execute(
+            f"""CREATE OR REPLACE TEMP TABLE checked AS
+            WITH copies AS (
+                SELECT {cells}, row_number() OVER (PARTITION BY {same}) AS copy FROM "raw_{table.name}"
+            )
+            SELECT *, CASE WHEN copy > 1 THEN []
+                ELSE list_filter([{tests}], lambda x: x IS NOT NULL) END AS broken
+            FROM copies"""
+        )
+    except (duckdb.ParserException, duckdb.BinderException, duckdb.CatalogException):
+        raise
+    except duckdb.Error as error:
+        # Arrow tables and DuckDB files are first scanned here.
+        raise RecordsError(
+            f"the rows cannot be read: {' '.join(str(error).split())[:160]}",
+            where=f"table {table.name}",
+            next_step="export the table again",
+        ) from error
 
 
 def _among_first_copies(predicate: str) -> str:
@@ -287,7 +328,7 @@ def _split(
     con: duckdb.DuckDBPyConnection, table: Table, declared: list[Column], extras: list[str]
 ) -> tuple[pa.Table, pa.Table]:
     typed = ", ".join(f'"v_{c.name}" AS "{c.name}"' for c in declared)
-    plain = "".join(f', "{name}"' for name in extras)
+    plain = "".join(f", x_{i} AS {quote_name(name)}" for i, name in enumerate(extras))
     order = ", ".join(f'"v_{name}"' for name in table.key)
     accepted = con.sql(
         f"SELECT {typed}{plain} FROM checked WHERE copy = 1 AND len(broken) = 0 ORDER BY {order}"

@@ -1,0 +1,373 @@
+"""The vocabulary in which a feature is declared: measure, statistic, window, and what follows from them.
+
+A feature is data. Its name, unit, monotone direction and one-sentence meaning are derived from its
+parts, so that a catalogue, a test suite and a model can be built from the same declarations.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import Literal
+
+from overdue_ml.errors import ConfigError
+
+Unit = Literal["days", "amount", "ratio", "count", "score", "category"]
+Statistic = Literal[
+    "last",
+    "lag",
+    "count",
+    "sum",
+    "mean",
+    "max",
+    "min",
+    "std",
+    "slope",
+    "wmean",
+    "share",
+    "streak",
+    "since",
+    "first",
+]
+Rollup = Literal["max", "min", "sum", "mean"]
+Operator = Literal["ratio", "difference", "product"]
+
+_NAME = re.compile(r"[a-z]+(?:_[a-z0-9]+)+")
+
+
+@dataclass(frozen=True)
+class Window:
+    """Which events before the as_of date a statistic reads.
+
+    Parameters
+    ----------
+    kind : {'events', 'days', 'all'}
+        The latest ``size`` events, the events of the latest ``size`` days, or all of them.
+    size : int
+    """
+
+    kind: Literal["events", "days", "all"]
+    size: int = 0
+
+    @property
+    def suffix(self) -> str:
+        """As it stands at the end of a feature name."""
+        return {"events": f"last{self.size}", "days": f"{self.size}d", "all": "all"}[self.kind]
+
+    @property
+    def words(self) -> str:
+        """As it is read aloud."""
+        if self.kind == "events":
+            return f"the latest {self.size} statements"
+        return f"the latest {self.size} days" if self.kind == "days" else "the whole history"
+
+
+def last(events: int) -> Window:
+    """The latest ``events`` events."""
+    return Window("events", events)
+
+
+def days(number: int) -> Window:
+    """Events dated within the latest ``number`` days, the as_of date included."""
+    return Window("days", number)
+
+
+ALL = Window("all")
+
+
+@dataclass(frozen=True)
+class Measure:
+    """A number for each event of a view.
+
+    The value is ``sum(coefficient * column[lag]) / over[lag]``, clipped, then compared if ``where``
+    is given (1.0 true, 0.0 false). ``lag`` counts back over the events known on the as_of date, never
+    over the whole table. The value is null where a term is null or the divisor is not above zero.
+
+    Parameters
+    ----------
+    name : str
+        Part of feature names; ends in its unit unless that goes without saying (dpd, utilisation).
+    view : str
+        View of events.
+    unit : str
+    meaning : str
+        Completes "the mean of ..." in a sentence.
+    terms : tuple of (float, str, int)
+        Coefficient, column, lag.
+    over : tuple of (str, int), optional
+        Divisor column and lag.
+    clip : tuple of (float, float), optional
+    where : tuple of (operator, float), optional
+        Operator ``>``, ``>=``, ``<=``, ``<`` or ``==``.
+    direction : {-1, 0, 1}
+        +1 if a higher value is riskier, -1 if safer, 0 if neither is certain.
+    when_null : str
+        What a null means.
+    source : str
+        Where the measure is published, if it is.
+    """
+
+    name: str
+    view: str
+    unit: Unit
+    meaning: str
+    terms: tuple[tuple[float, str, int], ...]
+    over: tuple[str, int] | None = None
+    clip: tuple[float, float] | None = None
+    where: tuple[str, float] | None = None
+    direction: int = 0
+    when_null: str = "no statement known"
+    source: str = ""
+
+    @property
+    def columns(self) -> frozenset[str]:
+        """The view's columns it reads."""
+        names = {column for _, column, _ in self.terms}
+        return frozenset(names | ({self.over[0]} if self.over else set()))
+
+
+_STATISTIC_WORDS: dict[str, str] = {
+    "last": "the latest value of {m}",
+    "lag": "{m}, {k} statement(s) before the latest",
+    "count": "the number of known values of {m} over {w}",
+    "sum": "the sum of {m} over {w}",
+    "mean": "the mean of {m} over {w}",
+    "max": "the highest value of {m} over {w}",
+    "min": "the lowest value of {m} over {w}",
+    "std": "the standard deviation of {m} over {w}",
+    "slope": "the trend of {m} over {w}, per statement (least squares)",
+    "wmean": "the mean of {m} over {w}, each statement weighing half of the one after it",
+    "share": "the share of statements with {m} over {w}",
+    "streak": "the number of latest statements in a row with {m}",
+    "since": "days since the last statement with {m}",
+    "first": "the oldest value of {m} over {w}",
+}
+_KEEPS_DIRECTION = {"last", "lag", "sum", "mean", "max", "min", "slope", "wmean", "share", "streak"}
+
+
+@dataclass(frozen=True)
+class Feature:
+    """A measure, a statistic over a window of events, and how accounts combine to a customer.
+
+    Parameters
+    ----------
+    family : str
+        First part of the name.
+    measure : Measure
+    statistic : str
+    window : Window
+    reason : str
+        Reason code under which its contribution is explained.
+    lag : int
+        For the statistic ``lag``: how many events back.
+    rollup : {'max', 'min', 'sum', 'mean'}, optional
+        How the accounts of one customer combine; the worst account by default, the sum for amounts.
+    monotone : int, optional
+        Overrides the direction that follows from measure and statistic.
+    """
+
+    family: str
+    measure: Measure
+    statistic: Statistic
+    window: Window
+    reason: str
+    lag: int = 0
+    rollup: Rollup | None = None
+    monotone: int | None = None
+
+    @property
+    def name(self) -> str:
+        """``{family}_{measure}_{statistic}_{window}``."""
+        stem = f"{self.family}_{self.measure.name}"
+        if self.statistic == "last":
+            return f"{stem}_latest"
+        if self.statistic == "lag":
+            return f"{stem}_lag{self.lag}"
+        return f"{stem}_{self.statistic}_{self.window.suffix}"
+
+    @property
+    def unit(self) -> Unit:
+        """Unit of the value."""
+        if self.statistic in ("count", "streak"):
+            return "count"
+        if self.statistic == "since":
+            return "days"
+        return "ratio" if self.statistic == "share" else self.measure.unit
+
+    @property
+    def direction(self) -> int:
+        """+1 riskier with a higher value, -1 safer, 0 not certain."""
+        if self.monotone is not None:
+            return self.monotone
+        if self.statistic in _KEEPS_DIRECTION:
+            return self.measure.direction
+        # The longer a bad event lies back, the better.
+        return -self.measure.direction if self.statistic == "since" else 0
+
+    @property
+    def combine(self) -> Rollup:
+        """How accounts combine: amounts add up, everything else is the worst account."""
+        if self.rollup:
+            return self.rollup
+        if self.unit == "amount" and self.statistic not in ("std", "slope"):
+            return "sum"
+        return "min" if self.direction < 0 else "max"
+
+    @property
+    def meaning(self) -> str:
+        """One sentence."""
+        text = _STATISTIC_WORDS[self.statistic].format(
+            m=self.measure.meaning, w=self.window.words, k=self.lag
+        )
+        return text[0].upper() + text[1:] + "."
+
+    @property
+    def when_null(self) -> str:
+        """What a null value means."""
+        if self.statistic == "since":
+            return "never in the known history"
+        if self.statistic in ("slope", "std"):
+            return f"fewer than two known values ({self.measure.when_null})"
+        return self.measure.when_null
+
+    @property
+    def columns(self) -> frozenset[str]:
+        """Columns of the view it needs."""
+        return self.measure.columns
+
+    def definition(self) -> dict[str, object]:
+        """Everything that its value depends on, as plain data."""
+        m = self.measure
+        return {
+            "view": m.view, "terms": [list(t) for t in m.terms], "over": m.over and list(m.over),
+            "clip": m.clip and list(m.clip), "where": m.where and list(m.where),
+            "statistic": self.statistic, "lag": self.lag,
+            "window": [self.window.kind, self.window.size], "rollup": self.combine,
+        }  # fmt: skip
+
+
+@dataclass(frozen=True)
+class DerivedFeature:
+    """A ratio, difference or product of two declared features.
+
+    Parameters
+    ----------
+    name : str
+        Full name, in the grammar of all features.
+    operator : {'ratio', 'difference', 'product'}
+        A ratio is null where the divisor is not above zero.
+    left, right : str
+        Names of the two features.
+    reason, unit, meaning, when_null : str
+    direction : {-1, 0, 1}
+    clip : tuple of (float, float), optional
+    """
+
+    name: str
+    operator: Operator
+    left: str
+    right: str
+    reason: str
+    unit: Unit
+    meaning: str
+    direction: int = 0
+    clip: tuple[float, float] | None = None
+    when_null: str = "one of its two parts is null"
+
+    @property
+    def family(self) -> str:
+        """First part of the name."""
+        return self.name.split("_", 1)[0]
+
+    def definition(self) -> dict[str, object]:
+        """Everything that its value depends on besides its two parts, as plain data."""
+        return {
+            "operator": self.operator,
+            "left": self.left,
+            "right": self.right,
+            "clip": self.clip and list(self.clip),
+        }
+
+
+@dataclass(frozen=True)
+class SqlFeature:
+    """An aggregate in DuckDB SQL over the rows of a table that were known on the as_of date.
+
+    Parameters
+    ----------
+    name : str
+    table : {'accounts', 'statements'}
+        The rows are aliased ``e``; dates after the as_of date are null in them. The as_of date is
+        ``as_of``.
+    sql : str
+        Aggregate expression.
+    reason, unit, meaning, when_null : str
+    columns : frozenset of str
+        Columns of the table it needs.
+    direction : {-1, 0, 1}
+    """
+
+    name: str
+    table: str
+    sql: str
+    reason: str
+    unit: Unit
+    meaning: str
+    columns: frozenset[str]
+    direction: int = 0
+    when_null: str = "no account known"
+
+    @property
+    def family(self) -> str:
+        """First part of the name."""
+        return self.name.split("_", 1)[0]
+
+    def definition(self) -> dict[str, object]:
+        """Everything that its value depends on, as plain data."""
+        return {"table": self.table, "sql": " ".join(self.sql.split())}
+
+
+@dataclass(frozen=True)
+class AttributeFeature:
+    """A column of ``customers`` as a category, named ``attr_<column>``."""
+
+    column: str
+
+    family = "attr"
+    unit: Unit = "category"
+    direction = 0
+    reason = "PROFILE"
+    when_null = "not given"
+
+    @property
+    def name(self) -> str:
+        """``attr_<column>``."""
+        return f"attr_{self.column}"
+
+    @property
+    def meaning(self) -> str:
+        """One sentence."""
+        return f"The customer's {self.column.replace('_', ' ')}, as the lender holds it."
+
+    def definition(self) -> dict[str, object]:
+        """Everything that its value depends on, as plain data."""
+        return {"attribute": self.column}
+
+
+AnyFeature = Feature | DerivedFeature | SqlFeature | AttributeFeature
+
+
+def check_name(name: str) -> str:
+    """Return the name if it follows the grammar.
+
+    Raises
+    ------
+    ConfigError
+        If it has capitals, blanks or fewer than two parts.
+    """
+    if not _NAME.fullmatch(name):
+        raise ConfigError(
+            f"'{name}' is not a feature name",
+            expected="lower-case words joined by '_', as repay_dpd_max_90d",
+        )
+    return name

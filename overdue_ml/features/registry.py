@@ -1,0 +1,99 @@
+"""The one registry: every feature by name, its catalogue, and the hash that travels with a model."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable, Iterator
+
+import pandas as pd
+
+from overdue_ml.errors import ConfigError
+from overdue_ml.features.declare import AnyFeature, DerivedFeature, check_name
+
+#: Raised when the computation itself changes, so that old models refuse new numbers.
+ENGINE_VERSION = 1
+
+
+class Registry:
+    """Features by name, in the order in which they were declared."""
+
+    def __init__(self, features: Iterable[AnyFeature] = ()) -> None:
+        self._features: dict[str, AnyFeature] = {}
+        for feature in features:
+            self.register(feature)
+
+    def register(self, feature: AnyFeature) -> None:
+        """Add a feature.
+
+        Raises
+        ------
+        ConfigError
+            If the name is taken or against the grammar, or a part of a derived feature is unknown.
+        """
+        name = check_name(feature.name)
+        if name in self._features:
+            raise ConfigError(f"the feature '{name}' is declared twice", next_step="choose another name")
+        if isinstance(feature, DerivedFeature):
+            for part in (feature.left, feature.right):
+                if part not in self._features:
+                    raise ConfigError(f"'{name}' is derived from '{part}', which is not declared before it")
+        self._features[name] = feature
+
+    def __getitem__(self, name: str) -> AnyFeature:
+        try:
+            return self._features[name]
+        except KeyError:
+            raise ConfigError(
+                f"there is no feature '{name}'", next_step="see overdue_ml.feature_catalogue() for all names"
+            ) from None
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._features
+
+    def __iter__(self) -> Iterator[AnyFeature]:
+        return iter(self._features.values())
+
+    def __len__(self) -> int:
+        return len(self._features)
+
+    def closure(self, names: Iterable[str]) -> list[AnyFeature]:
+        """The named features and the parts they are derived from, parts first."""
+        found: dict[str, AnyFeature] = {}
+
+        def visit(name: str) -> None:
+            feature = self[name]
+            if isinstance(feature, DerivedFeature):
+                visit(feature.left)
+                visit(feature.right)
+            found.setdefault(name, feature)
+
+        for name in names:
+            visit(name)
+        return list(found.values())
+
+    def feature_set_hash(self, names: Iterable[str]) -> str:
+        """SHA-256 over the definitions that the named features depend on, in their order."""
+        ordered = list(names)
+        payload = {
+            "engine": ENGINE_VERSION,
+            "names": ordered,
+            "definitions": {f.name: f.definition() for f in self.closure(ordered)},
+        }
+        return hashlib.sha256(json.dumps(payload, sort_keys=True).encode()).hexdigest()
+
+    def catalogue(self) -> pd.DataFrame:
+        """One row a feature: name, family, unit, direction, reason_code, meaning, when_null."""
+        rows = [
+            {
+                "name": f.name,
+                "family": f.family,
+                "unit": f.unit,
+                "direction": f.direction,
+                "reason_code": f.reason,
+                "meaning": f.meaning,
+                "when_null": f.when_null,
+            }
+            for f in self
+        ]
+        return pd.DataFrame(rows)

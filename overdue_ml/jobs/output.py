@@ -1,0 +1,113 @@
+"""Writing results: checksummed Parquet, safe CSV, and folders that appear whole or not at all."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from overdue_ml.errors import OverdueMLError
+
+#: A cell that begins with one of these is run as a formula by spreadsheets.
+_FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠")
+
+
+def write_parquet(table: pd.DataFrame | pa.Table, path: Path) -> None:
+    """Write a table with page checksums; equal tables give equal bytes.
+
+    Parameters
+    ----------
+    table : pandas.DataFrame or pyarrow.Table
+        The index of a DataFrame is not written.
+    path : Path
+    """
+    arrow = table if isinstance(table, pa.Table) else pa.Table.from_pandas(table, preserve_index=False)
+    # pandas' metadata holds library versions, which are no part of the result.
+    pq.write_table(arrow.replace_schema_metadata(None), path, compression="zstd", write_page_checksum=True)
+
+
+def write_csv(frame: pd.DataFrame, path: Path) -> None:
+    """Write a CSV in which no text cell is taken for a spreadsheet formula.
+
+    Parameters
+    ----------
+    frame : pandas.DataFrame
+    path : Path
+    """
+    safe = frame.copy()
+    for name in safe.columns:
+        if not pd.api.types.is_numeric_dtype(safe[name].dtype):
+            # As objects, since a category's or another type's cells may be text as well.
+            safe[name] = safe[name].astype(object).map(_neutralise, na_action="ignore")
+    safe = safe.rename(columns=_neutralise)
+    safe.to_csv(path, index=False, lineterminator="\n")
+
+
+def _neutralise(value: object) -> object:
+    return f"'{value}" if isinstance(value, str) and value.startswith(_FORMULA_STARTS) else value
+
+
+def write_json(data: Mapping[str, Any], path: Path) -> None:
+    """Write sorted, indented JSON with a final line end; NaN is refused."""
+    path.write_text(
+        json.dumps(data, sort_keys=True, indent=2, ensure_ascii=False, allow_nan=False) + "\n",
+        encoding="utf-8",
+    )
+
+
+@contextmanager
+def whole_folder(target: Path) -> Iterator[Path]:
+    """A temporary folder beside ``target`` that takes its place when the block ends well.
+
+    An older ``target`` stands untouched until then, and is removed after the new one is in place.
+
+    Parameters
+    ----------
+    target : Path
+
+    Raises
+    ------
+    OverdueMLError
+        If the place cannot be written.
+    """
+    if target.exists() and not target.is_dir():
+        raise OverdueMLError("a file stands there", where=str(target), expected="a folder or a new name")
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        building = Path(tempfile.mkdtemp(prefix=f".{target.name}.", dir=target.parent))
+    except OSError as error:
+        raise OverdueMLError(
+            f"the output cannot be written: {error.strerror or error}",
+            where=str(target.parent),
+            next_step="choose another --out",
+        ) from error
+    try:
+        yield building
+        building.chmod(0o755)
+        if target.exists():
+            old = building.with_name(building.name + ".old")
+            target.replace(old)
+            try:
+                building.replace(target)
+            except OSError:
+                old.replace(target)
+                raise
+            shutil.rmtree(old, ignore_errors=True)
+        else:
+            building.replace(target)
+    except OSError as error:
+        raise OverdueMLError(
+            f"the output cannot be written: {error.strerror or error}",
+            where=str(target),
+            next_step="free some space or choose another --out; what stood there before is still there",
+        ) from error
+    finally:
+        shutil.rmtree(building, ignore_errors=True)

@@ -1,0 +1,224 @@
+"""The model as text and JSON: no pickle, and not a byte used before its hash is checked.
+
+A bundle is a folder with ``model.json`` and one ``booster_<i>.txt`` for each bag member. ``model.json``
+holds the SHA-256 of every booster; the SHA-256 of ``model.json`` itself is the *bundle hash*, kept outside
+(a tag in the registry), so that a coherent swap of everything inside is noticed too. LightGBM
+aborts the interpreter on many corrupted model texts, therefore the order: names, sizes, hashes,
+then LightGBM.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from numbers import Integral
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from overdue_ml.errors import ModelError
+from overdue_ml.metrics import Reference
+from overdue_ml.model.calibration import calibrator_from_dict
+from overdue_ml.model.classifier import OverdueClassifier
+
+FORMAT = 1
+MODEL_FILE = "model.json"
+_BOOSTER = re.compile(r"^booster_\d{1,3}\.txt$")
+_THREADS = re.compile(r"^\[num_threads: -?\d+\]$", re.MULTILINE)
+
+
+@dataclass(frozen=True)
+class ScoringModel:
+    """A fitted classifier and everything that scoring must know about it.
+
+    Attributes
+    ----------
+    classifier : OverdueClassifier
+    feature_set_hash : str
+        Of the feature definitions it was trained on.
+    reasons : mapping of str to str
+        Feature name to reason code.
+    units : mapping of str to str
+        Feature name to unit.
+    references : mapping of str to Reference
+        Training distribution of each feature and of the score (``p_overdue``).
+    meta : mapping
+        Training facts as plain data: configs, dates, counts, fingerprints.
+    """
+
+    classifier: OverdueClassifier
+    feature_set_hash: str
+    reasons: Mapping[str, str]
+    units: Mapping[str, str]
+    references: Mapping[str, Reference] = field(default_factory=dict)
+    meta: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def feature_names(self) -> list[str]:
+        """Columns of the matrix, in order."""
+        return [str(name) for name in self.classifier.feature_names_in_]
+
+
+def _sha256(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()
+
+
+def save_bundle(model: ScoringModel, folder: Path) -> str:
+    """Write a bundle into a new or empty folder.
+
+    Parameters
+    ----------
+    model : ScoringModel
+    folder : Path
+
+    Returns
+    -------
+    str
+        The bundle hash: 64 hexadecimal digits, the same for the same training run on any machine.
+
+    Raises
+    ------
+    ModelError
+        If the folder holds something already.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    if any(folder.iterdir()):
+        raise ModelError("the folder for the model is not empty", where=folder.name)
+    clf = model.classifier
+    files = {}
+    for i, booster in enumerate(clf.boosters_):
+        # The thread count is the only thing that differs between machines; the trees do not.
+        text = _THREADS.sub("[num_threads: 0]", booster.model_to_string())
+        name = f"booster_{i}.txt"
+        (folder / name).write_bytes(text.encode())
+        files[name] = _sha256(text.encode())
+    payload = {
+        "format": FORMAT,
+        "files": files,
+        "features": model.feature_names,
+        "feature_set_hash": model.feature_set_hash,
+        "reasons": dict(model.reasons),
+        "units": dict(model.units),
+        "categories": {str(k): v for k, v in clf.categories_.items()},
+        "classes": [_plain(v) for v in clf.classes_],
+        "calibrator": clf.calibrator_.to_dict(),
+        "parameters": _parameters(clf),
+        "references": {name: ref.to_dict() for name, ref in model.references.items()},
+        "meta": dict(model.meta),
+    }
+    data = json.dumps(
+        payload, sort_keys=True, indent=1, ensure_ascii=False, allow_nan=False, default=_plain
+    ).encode()
+    (folder / MODEL_FILE).write_bytes(data)
+    return _sha256(data)
+
+
+def _plain(value: Any) -> Any:
+    return value.item() if isinstance(value, np.generic) else value
+
+
+def _parameters(clf: OverdueClassifier) -> dict[str, Any]:
+    """Settings as plain data; a splitter or generator object matters to fitting only and is left out."""
+    settings = {k: v for k, v in clf.get_params().items() if k != "n_jobs"}
+    return {
+        k: v for k, v in settings.items() if k not in ("cv", "random_state") or isinstance(v, Integral | None)
+    }
+
+
+def _check_names(folder: Path) -> None:
+    """Only the expected plain files may stand in a bundle: no pickle, no link, no folder."""
+    for path in sorted(folder.iterdir()):
+        if (
+            path.is_symlink()
+            or not path.is_file()
+            or not (path.name == MODEL_FILE or _BOOSTER.match(path.name))
+        ):
+            raise ModelError(
+                f"the model folder holds '{path.name}', which is not part of a model",
+                expected=f"{MODEL_FILE} and booster_<i>.txt as plain files only",
+                next_step="register the model again",
+            )
+
+
+def load_bundle(folder: Path, expected_hash: str | None = None) -> ScoringModel:
+    """Read a bundle, checking names and hashes before LightGBM sees a byte.
+
+    Parameters
+    ----------
+    folder : Path
+    expected_hash : str, optional
+        The bundle hash as kept outside the bundle. Without it only the inner hashes are checked.
+
+    Returns
+    -------
+    ScoringModel
+
+    Raises
+    ------
+    ModelError
+        If the folder is missing, holds anything unexpected, or a hash differs.
+    """
+    if not (folder / MODEL_FILE).is_file():
+        raise ModelError(
+            "the model has no model.json", where=folder.name, next_step="register the model again"
+        )
+    _check_names(folder)
+    data = (folder / MODEL_FILE).read_bytes()
+    if expected_hash is not None and _sha256(data) != expected_hash:
+        raise _changed(MODEL_FILE)
+    try:
+        payload = json.loads(data)
+        files = dict(payload["files"])
+        if payload["format"] != FORMAT:
+            raise ModelError(
+                f"the model has format {payload['format']}", expected=f"format {FORMAT}", where=MODEL_FILE
+            )
+        if sorted(files) != sorted(p.name for p in folder.iterdir() if p.name != MODEL_FILE):
+            raise ModelError("files of the model are missing or extra", where=folder.name)
+        texts = []
+        for name in sorted(files, key=lambda n: int(re.sub(r"\D", "", n))):
+            booster = (folder / name).read_bytes()
+            if _sha256(booster) != files[name]:
+                raise _changed(name)
+            texts.append(booster.decode())
+        return _restore(payload, texts)
+    except (LookupError, TypeError, ValueError, AttributeError) as error:
+        raise ModelError(
+            f"the model cannot be read: {type(error).__name__} {error}", where=MODEL_FILE
+        ) from error
+
+
+def _changed(name: str) -> ModelError:
+    return ModelError(
+        "the model file was changed after it was registered: its SHA-256 differs",
+        where=name,
+        next_step="restore the file or register the model again; nothing was scored",
+    )
+
+
+def _restore(payload: Mapping[str, Any], texts: list[str]) -> ScoringModel:
+    import lightgbm as lgb
+
+    clf = OverdueClassifier(**payload["parameters"])
+    clf.classes_ = np.array(payload["classes"])
+    clf.feature_names_in_ = np.array(payload["features"], dtype=object)
+    clf.n_features_in_ = len(payload["features"])
+    clf.categories_ = {int(k): list(v) for k, v in payload["categories"].items()}
+    clf.calibrator_ = calibrator_from_dict(payload["calibrator"])
+    clf.out_of_fold_log_odds_ = None
+    clf.boosters_ = [lgb.Booster(model_str=text) for text in texts]
+    clf.n_trees_ = int(clf.boosters_[0].num_trees())
+    if any(booster.num_feature() != clf.n_features_in_ for booster in clf.boosters_):
+        raise ValueError("boosters and model.json differ in the number of features")
+    return ScoringModel(
+        classifier=clf,
+        feature_set_hash=str(payload["feature_set_hash"]),
+        reasons=dict(payload["reasons"]),
+        units=dict(payload["units"]),
+        references={name: Reference.from_dict(ref) for name, ref in payload["references"].items()},
+        meta=dict(payload["meta"]),
+    )

@@ -1,0 +1,26 @@
+"""Pages and figures: the customer card, the evaluation of a run, and plots for notebooks.
+
+Everything is written from data that other layers computed; nothing here scores or decides.
+"""
+
+from overdue_ml.reports.card import Card, ReasonLine, render_card
+from overdue_ml.reports.evaluation import render_evaluation
+from overdue_ml.reports.figures import (
+    plot_calibration,
+    plot_capture,
+    plot_reasons,
+    plot_score_distribution,
+    save_figures,
+)
+
+__all__ = [
+    "Card",
+    "ReasonLine",
+    "plot_calibration",
+    "plot_capture",
+    "plot_reasons",
+    "plot_score_distribution",
+    "render_card",
+    "render_evaluation",
+    "save_figures",
+]
