@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any
@@ -278,31 +278,28 @@ def monitor(
         typer.echo(monitor_text(result))
 
 
-def _run(command: Callable[[], Any]) -> int:
-    """Run a command and turn every foreseen error into one sentence and its exit code."""
-    import click
+def run(arguments: list[str] | None = None) -> int:
+    """Run one command and return its exit code; every foreseen error is one sentence on standard error.
 
+    Parameters
+    ----------
+    arguments : list of str, optional
+        Words after the program's name; those of the process by default.
+    """
     try:
-        command()
+        app(arguments)
     except OverdueMLError as error:
         typer.echo(f"error: {error}", err=True)
         return error.exit_code
-    except click.exceptions.Exit as leave:
-        return int(leave.exit_code)
-    except click.ClickException as error:
-        error.show()
-        return 2
-    except (click.Abort, KeyboardInterrupt):
-        typer.echo("stopped; nothing half-written was left in place", err=True)
-        return 130
-    except BrokenPipeError:
-        return 0
+    except SystemExit as leave:
+        # Typer ends every command so: 0 when it is done, 2 for words it does not understand.
+        return leave.code if isinstance(leave.code, int) else int(leave.code is not None)
     return 0
 
 
 def main() -> None:
     """Entry point of the console script."""
-    sys.exit(_run(lambda: app(standalone_mode=False)))
+    sys.exit(run())
 
 
 if __name__ == "__main__":

@@ -261,6 +261,9 @@ def _pass(  # type: ignore[no-untyped-def]  # noqa: PLR0913
             counts[:] = 0
             for a in range(customer_start[c], customer_start[c + 1]):
                 n = _collect(account_start[a], account_start[a + 1], known_day, as_of, picked)
+                if n == 0:
+                    # Not even a count of 0: whether the account stands here at all hangs on its future.
+                    continue
                 _measure_windows(n, picked, event_day, as_of, windows, extents)
                 current = -1
                 for g in range(groups.shape[0]):

@@ -179,107 +179,108 @@ def balance_features() -> Iterator[Feature]:
     yield from _declare("stmt", SPEND, "SPENDING", {"last": _LATEST, "mean": _HALF_YEAR, "min": (last(3),)})
 
 
-def derived_features() -> Iterator[DerivedFeature]:
-    """Lateness against the limit and the use of it, latest against worst, spread against level.
+_LIMITS = "account_credit_limit_amount_sum"
+_STATUS_NOW, _DPD_NOW = "repay_status_score_wmean_last6", "repay_dpd_wmean_last6"
 
-    They need the account features and are declared after them.
-    """
-    limit = "account_credit_limit_amount_sum"
-    status, dpd = "repay_status_score_wmean_last6", "repay_dpd_wmean_last6"
 
-    def derive(
-        name: str, operator: Operator, parts: tuple[str, str], reason: str, unit: Unit, meaning: str
-    ) -> DerivedFeature:
-        return DerivedFeature(name, operator, parts[0], parts[1], reason, unit, meaning)
+def _derive(
+    name: str, operator: Operator, parts: tuple[str, str], reason: str, unit: Unit, meaning: str
+) -> DerivedFeature:
+    return DerivedFeature(name, operator, parts[0], parts[1], reason, unit, meaning)
 
-    yield derive(
+
+#: Lateness against the limit and the use of it, latest against worst, spread against level. They need
+#: the account features and are declared after them.
+DERIVED: tuple[DerivedFeature, ...] = (
+    _derive(
         "stmt_headroom_amount_latest",
         "difference",
-        (limit, "stmt_balance_amount_latest"),
+        (_LIMITS, "stmt_balance_amount_latest"),
         "UTILISATION",
         "amount",
         "Credit limits less the latest balances.",
-    )
-    yield derive(
+    ),
+    _derive(
         "stmt_headroom_amount_min_last6",
         "difference",
-        (limit, "stmt_balance_amount_max_last6"),
+        (_LIMITS, "stmt_balance_amount_max_last6"),
         "UTILISATION",
         "amount",
         "Credit limits less the highest balances of the latest 6 statements.",
-    )
-    yield derive(
+    ),
+    _derive(
         "repay_limit_paid_ratio_mean_last6",
         "ratio",
-        (limit, "repay_paid_amount_mean_last6"),
+        (_LIMITS, "repay_paid_amount_mean_last6"),
         "PAID_LITTLE",
         "ratio",
         "Credit limits as a multiple of the mean payment of the latest 6 statements.",
-    )
-    yield derive(
+    ),
+    _derive(
         "repay_status_limit_score_wmean_last6",
         "ratio",
-        (status, limit),
+        (_STATUS_NOW, _LIMITS),
         "PAYMENT_STATUS",
         "score",
         "Recency-weighted payment status, divided by the credit limits.",
-    )
-    yield derive(
+    ),
+    _derive(
         "repay_dpd_limit_score_wmean_last6",
         "ratio",
-        (dpd, limit),
+        (_DPD_NOW, _LIMITS),
         "LATE_DEPTH",
         "score",
         "Recency-weighted days past due, divided by the credit limits.",
-    )
-    yield derive(
+    ),
+    _derive(
         "repay_status_utilisation_score_wmean_last6",
         "product",
-        (status, "stmt_utilisation_latest"),
+        (_STATUS_NOW, "stmt_utilisation_latest"),
         "PAYMENT_STATUS",
         "score",
         "Recency-weighted payment status times the latest utilisation.",
-    )
-    yield derive(
+    ),
+    _derive(
         "repay_status_utilisation_score_mean_last6",
         "product",
         ("repay_status_score_mean_last6", "stmt_utilisation_mean_last6"),
         "PAYMENT_STATUS",
         "score",
         "Mean payment status times mean utilisation of the latest 6 statements.",
-    )
-    yield derive(
+    ),
+    _derive(
         "repay_dpd_utilisation_score_wmean_last6",
         "product",
-        (dpd, "stmt_utilisation_latest"),
+        (_DPD_NOW, "stmt_utilisation_latest"),
         "LATE_DEPTH",
         "score",
         "Recency-weighted days past due times the latest utilisation.",
-    )
-    yield derive(
+    ),
+    _derive(
         "repay_dpd_paid_score_wmean_last6",
         "product",
-        (dpd, "repay_paid_amount_mean_last6"),
+        (_DPD_NOW, "repay_paid_amount_mean_last6"),
         "LATE_DEPTH",
         "score",
         "Recency-weighted days past due times the mean payment of the latest 6 statements.",
-    )
-    yield derive(
+    ),
+    _derive(
         "repay_status_score_latest_minus_max_last6",
         "difference",
         ("repay_status_score_latest", "repay_status_score_max_last6"),
         "PAYMENT_STATUS",
         "score",
         "The latest payment status less the worst of the latest 6 statements.",
-    )
-    yield derive(
+    ),
+    _derive(
         "stmt_balance_amount_std_over_mean_last6",
         "ratio",
         ("stmt_balance_amount_std_last6", "stmt_balance_amount_mean_last6"),
         "BALANCE_TREND",
         "ratio",
         "Standard deviation of the balance over its mean, latest 6 statements.",
-    )
+    ),
+)
 
 
 def statement_features() -> list[Feature]:

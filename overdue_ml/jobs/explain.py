@@ -17,7 +17,7 @@ import pyarrow.parquet as pq
 
 from overdue_ml.config import RecordsConfig, build_config
 from overdue_ml.errors import ConfigError, RecordsError
-from overdue_ml.explain import Wording, load_wording, sum_by_reason
+from overdue_ml.explain import Wording, check_wording, load_wording, sum_by_reason
 from overdue_ml.features import build_features, default_registry
 from overdue_ml.jobs.score import MANIFEST
 from overdue_ml.records import Records, load_records
@@ -150,6 +150,8 @@ def run_explain(
     folder = find_run(scores)
     manifest = read_manifest(folder)
     words = load_wording(lang, wording)
+    registry = default_registry(manifest["settings"]["records"]["attributes"])
+    check_wording(words, {f.reason for f in registry}, {f.name for f in registry})
     row = _row(folder / "scores.parquet", customer_id)
     contributions = _row(folder / "contributions.parquet", customer_id).drop("customer_id")
     records = _scored_records(manifest, source)

@@ -109,6 +109,10 @@ def _arrow_from_pandas(name: str, frame: pd.DataFrame) -> pa.Table:
             # Arrow drops the zones when datetimes with and without one stand in the same column.
             if series.dtype == object and any(isinstance(value, dt.datetime) for value in series):
                 columns[str(column)] = _text_array(series)
+            elif isinstance(series.dtype, pd.DatetimeTZDtype):
+                # The same instants, as pandas warns when Arrow takes the zone off by itself.
+                instants = pa.array(series.dt.tz_convert(None))
+                columns[str(column)] = instants.cast(pa.timestamp(instants.type.unit, "UTC"))
             else:
                 columns[str(column)] = pa.array(series, from_pandas=_null_where_missing(series))
         except UnicodeEncodeError as error:
@@ -144,7 +148,8 @@ def _register(con: duckdb.DuckDBPyConnection, name: str, table: pa.Table) -> Non
 def _stage_database(con: duckdb.DuckDBPyConnection, path: Path) -> list[str]:
     quoted = str(path).replace("'", "''")
     try:
-        con.execute(f"ATTACH '{quoted}' AS source (READ_ONLY)")
+        # With the type given, a file of another kind makes DuckDB fetch no extension for it.
+        con.execute(f"ATTACH '{quoted}' AS source (READ_ONLY, TYPE duckdb)")
         rows = con.execute(
             "SELECT table_name FROM information_schema.tables "
             "WHERE table_catalog = 'source' AND table_schema = 'main'"

@@ -24,11 +24,11 @@ _INTEGERS = {
 _FLOATS = {"DOUBLE", "FLOAT"}
 _NUMBERS = _INTEGERS | _FLOATS | {"DECIMAL"}
 _STAMPS = {"TIMESTAMP", "TIMESTAMP_S", "TIMESTAMP_MS", "TIMESTAMP_NS", "TIMESTAMP_US"}
-_ZONED = "TIMESTAMP WITH TIME ZONE"
+_ZONED = {"TIMESTAMP WITH TIME ZONE", "TIMESTAMPTZ_NS"}
 _READABLE: dict[str, set[str]] = {
     "id": {"VARCHAR", "UUID"} | _INTEGERS,
     "text": {"VARCHAR", "ENUM", "BOOLEAN"} | _NUMBERS,
-    "date": {"VARCHAR", "DATE", _ZONED} | _STAMPS,
+    "date": {"VARCHAR", "DATE"} | _ZONED | _STAMPS,
     "amount": {"VARCHAR"} | _NUMBERS,
     "integer": {"VARCHAR"} | _NUMBERS,
     "boolean": {"VARCHAR", "BOOLEAN"} | _NUMBERS,
@@ -175,8 +175,8 @@ def _date_expression(name: str, base: str, text: str, timezone: str) -> str:
         return name
     if base in _STAMPS:
         return f"CAST({name} AS DATE)"
-    if base == _ZONED:
-        return f"CAST({name} AT TIME ZONE '{zone}' AS DATE)"
+    if base in _ZONED:
+        return f"CAST(CAST({name} AS TIMESTAMPTZ) AT TIME ZONE '{zone}' AS DATE)"
     # A written zone must be read as an instant first: midnight in Shanghai is the day before in UTC.
     # DuckDB would skip a zone's name (`Asia/Shanghai`) and roll 24:00 to the next day: neither matches.
     day = "[0-9]{4}-[0-9]{2}-[0-9]{2}"

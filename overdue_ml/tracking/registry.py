@@ -144,17 +144,16 @@ def _model_folder(store: Store, found: Any) -> Path:
 def _local_path(uri: str, store: Store) -> Path | None:
     if uri.startswith("models:/m-"):
         uri = str(store.client().get_logged_model(uri.removeprefix("models:/")).artifact_location)
-    path = Path(unquote(urlparse(uri).path))
-    if path.is_dir():
-        return path
-    # Artifact locations are stored absolute; below 'artifacts' the layout is ours.
-    parts = path.parts
-    if store.artifacts.name in parts:
-        tail = parts[len(parts) - parts[::-1].index(store.artifacts.name) :]
-        moved = store.artifacts.joinpath(*tail)
-        if moved.is_dir():
-            return moved
-    return None
+    recorded = Path(unquote(urlparse(uri).path))
+    # Locations are stored absolute, but below 'artifacts' the layout is ours: the store's own files come
+    # first, so that a moved or copied models folder never reads the one it was copied from.
+    parts = recorded.parts
+    own = [
+        store.artifacts.joinpath(*parts[i + 1 :])
+        for i, part in enumerate(parts)
+        if part == store.artifacts.name
+    ]
+    return next((path for path in [*own, recorded] if (path / "MLmodel").is_file()), None)
 
 
 def promote(store: Store, name: str, version: str, alias: str, by: str, reason: str = "") -> dict[str, str]:

@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 
 from overdue_ml.tracking.registry import BUNDLE_TAG, CODE_TAG, sha256_of
-from overdue_ml.tracking.store import Store, experiment_id, use_store
+from overdue_ml.tracking.store import Store, experiment_id, quiet, use_store
 
 _CODE = Path(__file__).with_name("pyfunc_model.py")
 _REQUIREMENTS = ("overdue_ml", "lightgbm", "scikit-learn", "pandas", "numpy", "scipy", "mlflow")
@@ -80,19 +80,18 @@ def log_run(store: Store, record: TrainingRecord, experiment: str, model_name: s
                 mlflow.log_artifacts(str(path), artifact_path=folder)
             else:
                 mlflow.log_artifact(str(path), artifact_path=folder)
-        logged = mlflow.pyfunc.log_model(
-            name="model",
-            python_model=str(_CODE),
-            artifacts={"bundle": str(record.bundle)},
-            signature=_signature(record),
-            pip_requirements=[f"{name}=={version(name)}" for name in _REQUIREMENTS],
-        )
+        with quiet():
+            logged = mlflow.pyfunc.log_model(
+                name="model",
+                python_model=str(_CODE),
+                artifacts={"bundle": str(record.bundle)},
+                signature=_signature(record),
+                pip_requirements=[f"{name}=={version(name)}" for name in _REQUIREMENTS],
+            )
         run_id = str(run.info.run_id)
-    found = mlflow.register_model(
-        logged.model_uri,
-        model_name,
-        tags={BUNDLE_TAG: record.bundle_hash, CODE_TAG: sha256_of(_CODE)} | dict(record.tags),
-    )
+    tags = {BUNDLE_TAG: record.bundle_hash, CODE_TAG: sha256_of(_CODE)} | dict(record.tags)
+    with quiet():
+        found = mlflow.register_model(logged.model_uri, model_name, tags=tags)
     return RegisteredRun(run_id, model_name, str(found.version))
 
 

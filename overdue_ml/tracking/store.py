@@ -6,9 +6,12 @@ The only module that decides tracking URIs. By default everything lies under one
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
+import io
 import logging
 import os
+import warnings
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -64,7 +67,9 @@ def mlflow_module() -> ModuleType:
     """MLflow, imported late and with telemetry, progress bars and chatter off."""
     for name, value in _QUIET.items():
         os.environ.setdefault(name, value)
-    import mlflow
+    with quiet():
+        import mlflow
+        import mlflow.pyfunc
 
     for name in ("alembic", "mlflow"):
         logging.getLogger(name).setLevel(logging.WARNING)
@@ -85,6 +90,18 @@ def use_store(store: Store) -> ModuleType:
         else:
             os.environ[name] = value
     return mlflow
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Silence MLflow's advice, which it gives as warnings and on standard error, none of it ours to act on.
+
+    It warns of its own type hints on import and of a missing input example, which is left out on
+    purpose: examples are stored as plain text.
+    """
+    with warnings.catch_warnings(), contextlib.redirect_stderr(io.StringIO()):
+        warnings.simplefilter("ignore")
+        yield
 
 
 @contextmanager

@@ -1,0 +1,83 @@
+"""The whole line once on 3,000 customers of the Taiwan book, for every test of the jobs."""
+
+from __future__ import annotations
+
+import datetime as dt
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from overdue_ml.config import EvaluationConfig, ModelConfig, RecordsConfig, RemindersConfig, TrainConfig
+from overdue_ml.jobs.promote import run_promote
+from overdue_ml.jobs.score import ScoreResult, ScoreSettings, run_score
+from overdue_ml.jobs.train import TrainResult, run_train
+from overdue_ml.records import Records
+from overdue_ml.tracking import load_model, open_store
+
+TAIWAN = Path(__file__).parents[2] / "data" / "taiwan"
+AS_OF = dt.date(2005, 9, 30)
+N_CUSTOMERS = 3000
+
+
+@dataclass(frozen=True)
+class Line:
+    """Folders and results of one run of the line."""
+
+    records: Path
+    models: Path
+    out: Path
+    trained: TrainResult
+    scored: ScoreResult
+
+
+def small_config() -> TrainConfig:
+    """A model that trains in a second."""
+    return TrainConfig(model=ModelConfig(n_estimators=60, cv=2), evaluation=EvaluationConfig(n_boot=20))
+
+
+def small_settings() -> ScoreSettings:
+    """September's statements are due by the end of October."""
+    return ScoreSettings(reminders=RemindersConfig(lead_days=31))
+
+
+def write_book(folder: Path, n_customers: int = N_CUSTOMERS) -> Path:
+    """The first customers of the Taiwan book as CSV files."""
+    folder.mkdir(parents=True)
+    accounts = pd.read_parquet(TAIWAN / "accounts.parquet").head(n_customers)
+    accounts.to_csv(folder / "accounts.csv", index=False)
+    for name, key, kept in (
+        ("customers", "customer_id", accounts["customer_id"]),
+        ("labels", "customer_id", accounts["customer_id"]),
+        ("statements", "account_id", accounts["account_id"]),
+    ):
+        frame = pd.read_parquet(TAIWAN / f"{name}.parquet")
+        frame[frame[key].isin(kept)].to_csv(folder / f"{name}.csv", index=False)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def line(tmp_path_factory: pytest.TempPathFactory) -> Line:
+    """Validate, train, promote and score, through the jobs."""
+    root = tmp_path_factory.mktemp("line")
+    records, models, out = write_book(root / "records"), root / "models", root / "out"
+    trained = run_train(records, RecordsConfig(), small_config(), models)
+    assert trained.run is not None
+    run_promote(models, trained.run.version, "champion", "tester", "first model")
+    registered = load_model(open_store(models), "overdue@champion")
+    scored = run_score(records, AS_OF, registered, out, small_settings())
+    return Line(records, models, out, trained, scored)
+
+
+@pytest.fixture
+def book(tmp_path: Path) -> Path:
+    """A fresh copy of a small book, to be broken."""
+    return write_book(tmp_path / "book", 300)
+
+
+def as_records(tables: dict[str, pd.DataFrame]) -> Records:
+    """Records from DataFrames."""
+    from overdue_ml.records import load_records
+
+    return load_records(tables)
