@@ -44,11 +44,13 @@ def write_csv(frame: pd.DataFrame, path: Path) -> None:
     """
     safe = frame.copy()
     for name in safe.columns:
-        if not pd.api.types.is_numeric_dtype(safe[name].dtype):
+        kind = safe[name].dtype
+        if not (pd.api.types.is_numeric_dtype(kind) or pd.api.types.is_datetime64_any_dtype(kind)):
             # As objects, since a category's or another type's cells may be text as well.
             safe[name] = safe[name].astype(object).map(_neutralise, na_action="ignore")
     safe = safe.rename(columns=_neutralise)
-    safe.to_csv(path, index=False, lineterminator="\n")
+    # With line ends as in RFC 4180 a lone CR in a cell is quoted too; unquoted it would start a new row.
+    safe.to_csv(path, index=False, lineterminator="\r\n")
 
 
 def _neutralise(value: object) -> object:

@@ -59,7 +59,18 @@ class ScoringModel:
 
     @property
     def feature_names(self) -> list[str]:
-        """Columns of the matrix, in order."""
+        """Columns of the matrix, in order.
+
+        Raises
+        ------
+        ModelError
+            If the classifier was fitted on a matrix without column names.
+        """
+        if not hasattr(self.classifier, "feature_names_in_"):
+            raise ModelError(
+                "the classifier has no feature names",
+                next_step="fit it on a DataFrame, so that columns have names",
+            )
         return [str(name) for name in self.classifier.feature_names_in_]
 
 

@@ -20,8 +20,9 @@ RULES = (
 )
 
 REMINDER_COLUMNS = (
-    "reminder_rank", "customer_id", "as_of_date", "next_due_date", "due_amount", "exposure_amount", "p_overdue",
-    "expected_overdue_amount", "tier", "reason_1_code", "reason_2_code", "reason_3_code", "reason_4_code",
+    "reminder_rank", "customer_id", "as_of_date", "next_due_date", "due_amount", "exposure_amount",
+    "p_overdue", "expected_overdue_amount", "tier",
+    "reason_1_code", "reason_2_code", "reason_3_code", "reason_4_code",
 )  # fmt: skip
 
 

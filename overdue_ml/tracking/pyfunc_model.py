@@ -6,8 +6,12 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
-from mlflow.models import set_model
-from mlflow.pyfunc.model import PythonModel
+
+from overdue_ml.tracking.store import quiet
+
+with quiet():
+    from mlflow.models import set_model
+    from mlflow.pyfunc.model import PythonModel
 
 
 class OverdueModel(PythonModel):
@@ -21,7 +25,7 @@ class OverdueModel(PythonModel):
 
     def predict(
         self,
-        context: Any,
+        context: Any,  # noqa: ARG002
         model_input: pd.DataFrame,
         params: dict[str, Any] | None = None,  # noqa: ARG002
     ) -> pd.DataFrame:

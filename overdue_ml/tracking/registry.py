@@ -198,7 +198,8 @@ def promote(store: Store, name: str, version: str, alias: str, by: str, reason: 
     return append_promotion(
         log,
         {
-            "model": name, "alias": alias, "version": version, "from_version": before, "by": by, "reason": reason,
+            "model": name, "alias": alias, "version": version, "from_version": before,
+            "by": by, "reason": reason,
             "bundle_hash": loaded.bundle_hash, "run_id": loaded.run_id, "registry_time_ms": str(stamp),
         },
     )  # fmt: skip

@@ -12,7 +12,6 @@ import io
 import logging
 import os
 import warnings
-import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -96,8 +95,8 @@ def use_store(store: Store) -> ModuleType:
 def quiet() -> Iterator[None]:
     """Silence MLflow's advice, which it gives as warnings and on standard error, none of it ours to act on.
 
-    It warns of its own type hints on import and of a missing input example, which is left out on
-    purpose: examples are stored as plain text.
+    It warns of its own type hints on import, of its own use of SQLAlchemy on opening a store, and of a
+    missing input example, which is left out on purpose: examples are stored as plain text.
     """
     with warnings.catch_warnings(), contextlib.redirect_stderr(io.StringIO()):
         warnings.simplefilter("ignore")
@@ -140,9 +139,7 @@ def open_store(folder: Path) -> Store:
         store = Store(folder, uri)
         use_store(store)
         # Processes that create a fresh SQLite database at once break each other: one at a time.
-        with _locked(folder / ".lock"), warnings.catch_warnings():
-            # MLflow's own, about SQLAlchemy 2.1; nothing a user of this package can change.
-            warnings.filterwarnings("ignore", category=DeprecationWarning, module=r"mlflow\.store")
+        with _locked(folder / ".lock"), quiet():
             store.client().search_experiments(max_results=1)
     except OSError as error:
         raise ModelError(

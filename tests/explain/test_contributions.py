@@ -1,0 +1,190 @@
+from itertools import permutations
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from overdue_ml.errors import ModelError
+from overdue_ml.explain import contributions as module
+from overdue_ml.explain.contributions import TOLERANCE, check_ties_out, explain_scores
+from overdue_ml.model import OverdueClassifier
+
+SMALL = {
+    "n_estimators": 6, "learning_rate": 0.3, "num_leaves": 5, "min_child_samples": 3, "reg_lambda": 0.1,
+    "colsample_bytree": 1.0, "cv": 2, "n_jobs": 1,
+}  # fmt: skip
+
+
+def book(seed, n=60, categories=True):
+    rng = np.random.default_rng(seed)
+    features = pd.DataFrame(
+        {
+            "dpd": np.where(rng.random(n) < 0.2, np.nan, rng.normal(size=n)),
+            "income": rng.integers(0, 5, n).astype(float),
+            "empty": np.full(n, np.nan),
+        },
+        index=pd.MultiIndex.from_product(
+            [[f"c{i}" for i in range(n)], [pd.Timestamp("2024-01-31")]], names=["customer_id", "as_of_date"]
+        ),
+    )
+    if categories:
+        features["product"] = pd.Categorical(rng.choice(["a", "b", "c"], n)).astype("category")
+        features.loc[features.index[:3], "product"] = None
+    y = (features["dpd"].fillna(0.5).to_numpy() + rng.normal(size=n) > 0).astype(int)
+    y[:2] = 0, 1
+    return features, y
+
+
+@pytest.fixture(scope="module")
+def fitted():
+    features, y = book(0)
+    return OverdueClassifier(**SMALL).fit(features, y), features
+
+
+@settings(deadline=None, max_examples=15)
+@given(seed=st.integers(0, 10_000), leaves=st.integers(2, 12), cv=st.integers(2, 4), lr=st.floats(0.01, 1.0))
+def test_base_and_contributions_are_the_log_odds(seed, leaves, cv, lr):
+    features, y = book(seed)
+    model = OverdueClassifier(**SMALL | {"num_leaves": leaves, "cv": cv, "learning_rate": lr}).fit(
+        features, y
+    )
+    # Rows the model has not seen, with a level and a gap of their own.
+    new = book(seed + 1)[0].assign(product=lambda d: d["product"].astype("str").replace("b", "boat"))
+    for rows in (features, new):
+        log_odds = model.decision_function(rows)
+        found = explain_scores(model, rows, log_odds)
+        gap = found.values.sum(axis=1) + found.base - log_odds
+        assert gap.abs().max() <= TOLERANCE
+        assert (found.values["empty"] == 0).all()
+
+
+def test_indexed_like_the_features(fitted):
+    model, features = fitted
+    found = explain_scores(model, features, model.decision_function(features))
+    assert found.values.index.equals(features.index)
+    assert found.values.columns.tolist() == features.columns.tolist()
+
+
+@pytest.mark.parametrize("block", [1, 7, 59, 60, 61])
+def test_blocks_change_nothing(fitted, monkeypatch, block):
+    model, features = fitted
+    log_odds = model.decision_function(features)
+    whole = explain_scores(model, features, log_odds)
+    seen = []
+    monkeypatch.setattr(module, "_BLOCK", block)
+    cut = explain_scores(model, features, log_odds, progress=lambda done, total: seen.append((done, total)))
+    assert cut.values.to_numpy().tobytes() == whole.values.to_numpy().tobytes()
+    assert cut.base == whole.base
+    assert seen[-1] == (60, 60)
+    assert len(seen) == -(-60 // block)
+
+
+def test_nobody_to_explain(fitted):
+    model, features = fitted
+    assert explain_scores(model, features.iloc[:0], np.array([])).values.shape == (0, 4)
+
+
+@pytest.mark.parametrize("off", [2e-9, -1.0, np.nan, np.inf])
+def test_one_row_that_does_not_add_up_stops_all(fitted, off):
+    model, features = fitted
+    log_odds = model.decision_function(features)
+    log_odds[17] += off
+    with pytest.raises(ModelError, match="contributions of 1 rows do not add up") as caught:
+        explain_scores(model, features, log_odds)
+    assert caught.value.exit_code == 4
+    assert "c17" not in str(caught.value)
+
+
+def test_scores_of_another_model_are_refused(fitted):
+    model, features = fitted
+    other = OverdueClassifier(**SMALL | {"learning_rate": 0.1}).fit(features, (np.arange(60) % 2))
+    with pytest.raises(ModelError, match="do not add up"):
+        explain_scores(model, features, other.decision_function(features))
+
+
+def test_ties_out_by_hand():
+    matrix = np.array([[1.0, -0.5], [0.0, 0.25]])
+    assert check_ties_out(matrix, 0.5, np.array([1.0, 0.75])) == 0.0
+    assert check_ties_out(matrix, 0.5, np.array([1.0, 0.75 + 1e-10])) == pytest.approx(1e-10, rel=1e-3)
+    assert check_ties_out(np.empty((0, 2)), 0.5, np.array([])) == 0.0
+    with pytest.raises(ModelError, match="largest gap 1"):
+        check_ties_out(matrix, 0.5, np.array([2.0, 0.75]))
+
+
+def test_rows_and_scores_of_different_length():
+    with pytest.raises(ValueError, match="shapes"):
+        check_ties_out(np.zeros((3, 2)), 0.0, np.zeros(2))
+
+
+# ---- Against the definition
+
+
+def _given(node, row, known):
+    """Expected leaf value of a tree when only the features in ``known`` are known."""
+    if "leaf_value" in node:
+        return node["leaf_value"]
+    left, right = node["left_child"], node["right_child"]
+    feature = node["split_feature"]
+    if feature in known:
+        value = row[feature]
+        if np.isnan(value):
+            goes_left = node["default_left"] if node["missing_type"] == "NaN" else node["threshold"] >= 0
+        else:
+            goes_left = value <= node["threshold"]
+        return _given(left if goes_left else right, row, known)
+    n_left, n_right = (child.get("internal_count", child.get("leaf_count")) for child in (left, right))
+    total = n_left * _given(left, row, known) + n_right * _given(right, row, known)
+    return total / (n_left + n_right)
+
+
+def _shapley(boosters, row):
+    """Shapley values by their definition: the mean over all orders in which features become known."""
+    trees = [tree["tree_structure"] for b in boosters for tree in b.dump_model()["tree_info"]]
+    n = len(row)
+
+    def worth(known):
+        return sum(_given(tree, row, known) for tree in trees) / len(boosters)
+
+    orders = list(permutations(range(n)))
+    values = np.zeros(n)
+    for order in orders:
+        for i, feature in enumerate(order):
+            values[feature] += worth(set(order[: i + 1])) - worth(set(order[:i]))
+    return values / len(orders), worth(set())
+
+
+def test_contributions_are_shapley_values():
+    features, y = book(3, n=120, categories=False)
+    model = OverdueClassifier(**SMALL).fit(features, y)
+    rows = features.iloc[:12]
+    assert rows["dpd"].isna().any()
+    found = explain_scores(model, rows, model.decision_function(rows))
+    for values, row in zip(found.values.to_numpy(), rows.to_numpy(), strict=True):
+        expected, base = _shapley(model.boosters_, row)
+        np.testing.assert_allclose(values, expected, atol=1e-9)
+        assert found.base == pytest.approx(base, abs=1e-9)
+
+
+# matplotlib's, raised while shap is imported.
+@pytest.mark.filterwarnings("ignore::PendingDeprecationWarning")
+def test_agrees_with_shap():
+    import shap
+
+    features, y = book(3, n=120, categories=False)
+    model = OverdueClassifier(**SMALL).fit(features, y)
+    found = explain_scores(model, features, model.decision_function(features))
+    theirs = [shap.TreeExplainer(booster)(features.to_numpy()) for booster in model.boosters_]
+    values = np.mean([t.values for t in theirs], axis=0)
+    np.testing.assert_allclose(found.values.to_numpy(), values, atol=1e-9)
+    np.testing.assert_allclose(found.base, np.mean([t.base_values for t in theirs]), atol=1e-9)
+
+    explanation = found.to_explanation(features)
+    assert isinstance(explanation, shap.Explanation)
+    assert explanation.feature_names == features.columns.tolist()
+    np.testing.assert_array_equal(explanation.values, found.values.to_numpy())
+    np.testing.assert_array_equal(explanation.base_values, np.full(120, found.base))
+    np.testing.assert_array_equal(explanation.data, features.to_numpy())
+    # One customer's bars, in shap's own way of slicing.
+    assert explanation[4].values.shape == (3,)
