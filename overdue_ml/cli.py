@@ -273,7 +273,9 @@ def monitor(
     result = run_monitor(scores, outcomes, load_config(RecordsConfig, records_config), labels)
     if as_json:
         realised = None if result.realised is None else result.realised.to_dict("records")
-        _print_json({"drift": result.drift.to_dict("records"), "realised": realised})
+        _print_json(
+            {"drift": result.drift.to_dict("records"), "realised": realised, "in_sample": result.in_sample}
+        )
     else:
         typer.echo(monitor_text(result))
 

@@ -41,6 +41,10 @@ class OverdueMLError(Exception):
         self.next_step = next_step
         super().__init__(self._sentence())
 
+    def __reduce__(self) -> tuple[object, ...]:
+        """Travel between processes by parts; the default would hand the finished sentence back as `what`."""
+        return _rebuild, (type(self), self.what, self.where, self.expected, self.next_step)
+
     def _sentence(self) -> str:
         parts = [self.what]
         if self.where:
@@ -50,6 +54,12 @@ class OverdueMLError(Exception):
         if self.next_step:
             parts.append(f"; {self.next_step}")
         return "".join(parts) + "."
+
+
+def _rebuild(
+    kind: type[OverdueMLError], what: str, where: str | None, expected: str | None, next_step: str | None
+) -> OverdueMLError:
+    return kind(what, where=where, expected=expected, next_step=next_step)
 
 
 class ConfigError(OverdueMLError):

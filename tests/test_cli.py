@@ -87,7 +87,7 @@ def test_the_verbs_work_one_after_the_other(workspace: Path, capsys: pytest.Capt
     first = pd.read_parquet(folder / "scores.parquet").sort_values("rank")["customer_id"].iloc[0]
     code, out, _ = run(capsys, "explain", "--scores", folder, "--customer", first, "--lang", "zh")
     assert code == 0
-    assert "rank 1 of 600" in out
+    assert "第1位，共600户" in out
     assert (folder / "cards" / f"{first}_zh.html").is_file()
     code, out, _ = run(capsys, "monitor", "--scores", folder, "--outcomes", workspace / "records", "--json")
     assert code == 0

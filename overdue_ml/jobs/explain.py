@@ -29,10 +29,11 @@ _PLAIN = re.compile(r"^[A-Za-z0-9_-]{1,64}$")
 
 @dataclass(frozen=True)
 class ExplainResult:
-    """The card that was written, and its reasons for printing."""
+    """The card that was written, what stands on it, and the words of its language."""
 
     path: Path
     card: Card
+    wording: Wording
 
 
 def read_manifest(scores: Path) -> dict[str, Any]:
@@ -159,7 +160,7 @@ def run_explain(
     path = out or folder / "cards" / f"{_file_stem(customer_id)}_{lang}.html"
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(render_card(card, words), encoding="utf-8")
-    return ExplainResult(path, card)
+    return ExplainResult(path, card, words)
 
 
 def _file_stem(customer_id: str) -> str:

@@ -25,10 +25,13 @@ class MonitorResult:
         feature, psi, status: the score and the ten most shifted features.
     realised : pandas.DataFrame or None
         metric, value, low, high.
+    in_sample : bool
+        The model learned from outcomes after the as_of date: ``realised`` flatters it.
     """
 
     drift: pd.DataFrame
     realised: pd.DataFrame | None
+    in_sample: bool
 
 
 def run_monitor(
@@ -65,8 +68,9 @@ def run_monitor(
             "as_of": manifest["as_of"],
             "run_key": manifest["run_key"],
             "drift": drift.to_dict("records"),
+            "in_sample": manifest["trained_on_later_outcomes"],
             "realised": None if realised is None else realised.to_dict("records"),
         },
         folder / "monitor.json",
     )
-    return MonitorResult(drift, realised)
+    return MonitorResult(drift, realised, bool(manifest["trained_on_later_outcomes"]))

@@ -46,14 +46,14 @@ def table_text(rows: list[list[str]], header: list[str], right: set[int]) -> str
     return "\n".join([line(header), "  " + "  ".join("-" * w for w in widths), *(line(row) for row in rows)])
 
 
-def metrics_text(table: pd.DataFrame) -> str:
+def metrics_text(table: pd.DataFrame, heading: str = "on rows the model never saw") -> str:
     """The evaluation table with 95 % intervals where there are any."""
     rows = []
     for row in table.to_dict("records"):
         if row["metric"] in _LABELS:
             span = "" if math.isnan(row["low"]) else f"{row['low']:.4f} to {row['high']:.4f}"
             rows.append([_LABELS[row["metric"]], f"{row['value']:.4f}", span])
-    return table_text(rows, ["on rows the model never saw", "value", "95 % interval"], {1})
+    return table_text(rows, [heading, "value", "95 % interval"], {1})
 
 
 def validation_text(report: ValidationReport, out: Path | None) -> str:
@@ -152,13 +152,15 @@ def scoring_text(result: ScoreResult) -> str:
 
 
 def card_text(result: ExplainResult) -> str:
-    """Probability, standing and the strongest reasons, then the file."""
-    card = result.card
+    """Probability, standing and the strongest reasons in the card's language, then the file."""
+    card, words = result.card, result.wording
+    standing = words.text("book_rank", rank=f"{card.rank:,}", n=f"{card.n_customers:,}")
     lines = [
-        f"{card.customer_id} as of {card.as_of}: probability of going overdue {card.p_overdue:.1%}, "
-        f"tier {card.tier}, rank {card.rank:,} of {card.n_customers:,}.",
+        f"{card.customer_id} · {words.text('as_of', date=words.format_date(card.as_of))}",
+        f"{words.text('probability_heading')}: {card.p_overdue:.1%} · {words.tier(card.tier)} · {standing}",
         *(f"  {r.contribution:+.2f}  {r.title}: {r.sentence}" for r in card.reasons[:4]),
-        f"Card: {result.path}",
+        "",
+        str(result.path),
     ]
     return "\n".join(lines)
 
@@ -169,9 +171,12 @@ def monitor_text(result: MonitorResult) -> str:
     parts = [table_text(rows, ["against training", "PSI", "status"], {1})]
     if result.realised is not None:
         parts.append(f"Outcomes of {result.realised.attrs['n_rows']:,} scored customers are known:")
-        parts.append(
-            metrics_text(result.realised).replace("on rows the model never saw", "as it turned out         ")
-        )
+        parts.append(metrics_text(result.realised, "as it turned out"))
+        if result.in_sample:
+            parts.append(
+                "Note: the model learned from outcomes after this as_of date, so some of these customers "
+                "were in its training data; the figures flatter it."
+            )
     return "\n\n".join(parts)
 
 

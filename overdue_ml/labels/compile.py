@@ -125,8 +125,8 @@ def _from_next_statement(records: Records, dates: list[dt.date], config: LabelsC
             ),
             marked AS (
                 SELECT *,
-                    known_on <= as_of AND statement_date = max(statement_date) FILTER (WHERE known_on <= as_of)
-                        OVER account AS is_latest,
+                    known_on <= as_of AND statement_date = max(statement_date)
+                        FILTER (WHERE known_on <= as_of) OVER account AS is_latest,
                     known_on > as_of AND known_on <= {end} AND bool_or(known_on <= as_of) OVER account
                         AND row_number() OVER (
                             PARTITION BY account_id, as_of, known_on > as_of ORDER BY known_on, statement_date

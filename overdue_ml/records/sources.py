@@ -64,6 +64,15 @@ def _require_tables(found: Mapping[str, object], others: list[str], where: str) 
                 where=where,
                 expected=f"the tables {', '.join(n for n, t in CONTRACTS.items() if t.required)}{hint}",
             )
+    # An optional table under a misspelt name would otherwise be left out without a word.
+    for other in others:
+        near = difflib.get_close_matches(other, [n for n in CONTRACTS if n not in found], n=1, cutoff=0.8)
+        if near:
+            raise RecordsError(
+                f"'{other}' is not a table",
+                where=where,
+                next_step=f"rename it to '{near[0]}' or take it away",
+            )
 
 
 def _stage_frames(con: duckdb.DuckDBPyConnection, frames: Mapping[str, pd.DataFrame | pa.Table]) -> list[str]:
@@ -114,7 +123,8 @@ def _arrow_from_pandas(name: str, frame: pd.DataFrame) -> pa.Table:
                 instants = pa.array(series.dt.tz_convert(None))
                 columns[str(column)] = instants.cast(pa.timestamp(instants.type.unit, "UTC"))
             else:
-                columns[str(column)] = pa.array(series, from_pandas=_null_where_missing(series))
+                # NaN is how pandas writes a missing number; in a file it is a broken one.
+                columns[str(column)] = pa.array(series, from_pandas=True)
         except UnicodeEncodeError as error:
             raise RecordsError(
                 f"the column '{column}' holds characters that are not Unicode text",
@@ -132,11 +142,6 @@ def _text_array(series: pd.Series) -> pa.Array:
         [None if pd.api.types.is_scalar(value) and pd.isna(value) else str(value) for value in series],
         pa.large_string(),
     )
-
-
-def _null_where_missing(series: pd.Series) -> bool:
-    """NaN of a float column stays NaN (a broken amount); None, NaT and pd.NA become null."""
-    return not pd.api.types.is_float_dtype(series.dtype)
 
 
 def _register(con: duckdb.DuckDBPyConnection, name: str, table: pa.Table) -> None:
@@ -327,5 +332,12 @@ def _csv_header(path: Path, config: RecordsConfig) -> str:
             next_step="set csv_encoding in configs/records.yaml to the file's encoding, or export it again",
         ) from error
     names = [cell.strip() for cell in cells]
+    other = next((mark for mark in ";\t|," if len(names) == 1 and mark in names[0]), None)
+    if other is not None:
+        raise RecordsError(
+            f"the header is one column, with {other!r} in it",
+            where=f"{path.name}, line 1",
+            next_step=f"set csv_delimiter in configs/records.yaml (now {config.csv_delimiter!r})",
+        )
     _check_names(names, f"{path.name}, line 1")
     return "{" + ", ".join(f"""'{name.replace("'", "''")}': 'VARCHAR'""" for name in names) + "}"

@@ -154,7 +154,12 @@ def _expressions(table: str, column: Column, duckdb_type: str, timezone: str) ->
         return text, f"CASE WHEN {text} IS NOT NULL THEN CAST({name} AS VARCHAR) END"
     if column.type == "date":
         return text, _date_expression(name, base, text, timezone)
-    number = name if base in _FLOATS else f"TRY_CAST({text} AS DOUBLE)"
+    # DuckDB reads 1_000 as 1000; a lender's export does not mean that.
+    number = (
+        name
+        if base in _FLOATS
+        else f"CASE WHEN NOT contains({text}, '_') THEN TRY_CAST({text} AS DOUBLE) END"
+    )
     if column.type == "amount":
         return text, f"CAST({number} AS DOUBLE)"
     if column.type == "integer":

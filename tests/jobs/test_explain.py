@@ -63,6 +63,8 @@ def test_monitoring_reports_drift_and_what_became_of_the_scores(line):
     # Scored on the date it was trained on: the book is the one the model knows.
     assert result.drift["psi"].iloc[0] < 0.1
     assert result.realised is not None
+    # The book's only outcomes are those the model was trained on: said, not hidden.
+    assert result.in_sample
     assert result.realised.set_index("metric").loc["auc", "value"] > 0.7
     assert (line.scored.folder / "monitor.json").is_file()
     (line.scored.folder / "monitor.json").unlink()
