@@ -1,0 +1,255 @@
+"""Every declared feature once more, in plain Python and plain loops: slow, obvious, and nothing shared.
+
+It reads declarations (``Measure``, ``Feature``, ...) and the records' rows; it shares no line of code, no SQL
+and no array with the package. A feature in SQL has its hand-written twin in ``SQL_TWINS``.
+"""
+
+import datetime as dt
+import math
+import operator
+
+EPOCH = dt.date(1970, 1, 1)
+
+COMPARE = {">": operator.gt, ">=": operator.ge, "<": operator.lt, "<=": operator.le, "==": operator.eq}
+
+
+def known_on(statement):
+    return statement.get("known_on") or statement["statement_date"]
+
+
+def _flag(statement, behaviour):
+    given = statement.get("payment_behaviour")
+    return None if given is None else float(given == behaviour)
+
+
+def _status(statement):
+    fixed = {"inactive": -2.0, "paid_in_full": -1.0, "paid_minimum": 0.0}
+    given = statement.get("payment_behaviour")
+    if given in fixed:
+        return fixed[given]
+    dpd = statement.get("dpd")
+    return None if dpd is None else float(math.ceil(dpd / 30))
+
+
+def _limit(statement, account):
+    own = statement.get("credit_limit_amount")
+    return account.get("credit_limit_amount") if own is None else own
+
+
+def cell(statement, account, column):
+    """A column of the statements view for one statement; None is null."""
+    special = {
+        "credit_limit_amount": lambda: _limit(statement, account),
+        "status": lambda: _status(statement),
+        "inactive": lambda: _flag(statement, "inactive"),
+        "paid_in_full": lambda: _flag(statement, "paid_in_full"),
+        "paid_minimum": lambda: _flag(statement, "paid_minimum"),
+    }
+    if column in special:
+        return special[column]()
+    assert column in ("balance_amount", "paid_amount", "minimum_due_amount", "dpd"), (
+        f"teach the oracle the column {column}"
+    )
+    return statement.get(column)
+
+
+def measured(measure, newest_first, account):
+    """The measure's value on each known statement, newest first; None is null."""
+
+    def at(column, index):
+        return cell(newest_first[index], account, column) if index < len(newest_first) else None
+
+    values = []
+    for i in range(len(newest_first)):
+        cells = [(coefficient, at(column, i + lag)) for coefficient, column, lag in measure.terms]
+        if any(number is None for _, number in cells):
+            values.append(None)
+            continue
+        value = 0.0
+        for coefficient, number in cells:
+            value += coefficient * float(number)
+        if measure.over is not None:
+            divisor = at(measure.over[0], i + measure.over[1])
+            if divisor is None or not divisor > 0:
+                values.append(None)
+                continue
+            value /= divisor
+        if measure.clip is not None:
+            value = min(max(value, measure.clip[0]), measure.clip[1])
+        if measure.where is not None:
+            value = float(COMPARE[measure.where[0]](value, measure.where[1]))
+        values.append(value)
+    return values
+
+
+def in_window(window, newest_first, as_of):
+    """How many of the newest statements the window holds."""
+    if window.kind == "all":
+        return len(newest_first)
+    if window.kind == "events":
+        return min(window.size, len(newest_first))
+    # The latest `size` days with the as_of date as the last of them.
+    first_day = as_of - dt.timedelta(days=window.size - 1)
+    return sum(first_day <= s["statement_date"] <= as_of for s in newest_first)
+
+
+def _slope(points):
+    """Least squares over (position, value), exact sums, centred first."""
+    if len(points) < 2:
+        return None
+    x_mean = math.fsum(x for x, _ in points) / len(points)
+    y_mean = math.fsum(y for _, y in points) / len(points)
+    width = math.fsum((x - x_mean) ** 2 for x, _ in points)
+    return math.fsum((x - x_mean) * (y - y_mean) for x, y in points) / width
+
+
+def _streak(inside):
+    if not inside:
+        return None
+    run = 0
+    while run < len(inside) and inside[run] is not None and inside[run] > 0:
+        run += 1
+    return float(run)
+
+
+def _since(inside, newest_first, as_of):
+    for value, statement in zip(inside, newest_first, strict=False):
+        if value is not None and value > 0:
+            return float((as_of - statement["statement_date"]).days)
+    return None
+
+
+def statistic_of(feature, values, newest_first, as_of):
+    """One statistic for one account; None is null, as all are of an account without a known statement."""
+    name = feature.statistic
+    if not newest_first:
+        return None
+    if name in ("last", "lag"):
+        steps = 0 if name == "last" else feature.lag
+        return values[steps] if steps < len(values) else None
+    extent = in_window(feature.window, newest_first, as_of)
+    inside = values[:extent]
+    known = [v for v in inside if v is not None]
+    if name == "count":
+        return float(len(known))
+    if name == "streak":
+        return _streak(inside)
+    if name == "since":
+        return _since(inside, newest_first, as_of)
+    if not known:
+        return None
+    if name == "std":
+        if len(known) < 2:
+            return None
+        mean = math.fsum(known) / len(known)
+        return math.sqrt(math.fsum((v - mean) ** 2 for v in known) / len(known))
+    if name == "slope":
+        return _slope([(-float(i), v) for i, v in enumerate(inside) if v is not None])
+    if name == "wmean":
+        weights = [(0.5**i, v) for i, v in enumerate(inside) if v is not None]
+        return math.fsum(w * v for w, v in weights) / math.fsum(w for w, _ in weights)
+    simple = {
+        "sum": lambda: math.fsum(known),
+        "mean": lambda: math.fsum(known) / len(known),
+        "share": lambda: math.fsum(known) / len(known),
+        "max": lambda: max(known),
+        "min": lambda: min(known),
+        "first": lambda: known[-1],
+    }
+    return simple[name]()
+
+
+def combined(rollup, per_account):
+    """The customer's value from those of the accounts that have one."""
+    there = [v for v in per_account if v is not None]
+    if not there:
+        return None
+    mean = math.fsum(there) / len(there)
+    return {"max": max(there), "min": min(there), "sum": math.fsum(there), "mean": mean}[rollup]
+
+
+def _ages(accounts, as_of):
+    return [(as_of - a["opened_on"]).days for a in accounts if a["opened_on"] and a["opened_on"] <= as_of]
+
+
+def _open_count(accounts, as_of):
+    if not accounts:
+        return None
+    return float(sum(a["closed_on"] is None or a["closed_on"] > as_of for a in accounts))
+
+
+def _limits(accounts, as_of):
+    there = [a["credit_limit_amount"] for a in accounts if a["credit_limit_amount"] is not None]
+    return math.fsum(there) if there else None
+
+
+SQL_TWINS = {
+    "account_oldest_age_days": lambda accounts, as_of: max(_ages(accounts, as_of), default=None),
+    "account_newest_age_days": lambda accounts, as_of: min(_ages(accounts, as_of), default=None),
+    "account_open_count": _open_count,
+    "account_credit_limit_amount_sum": _limits,
+}
+
+
+class Ledger:
+    """The rows of some records, asked for as known on a date."""
+
+    def __init__(self, records):
+        self.accounts = records.tables["accounts"].to_pylist()
+        self.statements = records.tables["statements"].to_pylist()
+        self.customers = records.tables["customers"].to_pylist() if "customers" in records else []
+        self._values = {}
+
+    def known_statements(self, account, as_of):
+        rows = [
+            s for s in self.statements if s["account_id"] == account["account_id"] and known_on(s) <= as_of
+        ]
+        return sorted(rows, key=lambda s: s["statement_date"], reverse=True)
+
+    def known_accounts(self, customer_id, as_of):
+        """An account is known from its opening or its first known statement on."""
+        return [
+            a
+            for a in self.accounts
+            if a["customer_id"] == customer_id
+            and ((a["opened_on"] and a["opened_on"] <= as_of) or self.known_statements(a, as_of))
+        ]
+
+    def keys(self, as_of_dates):
+        """(customer_id, as_of) of every customer of whom something is known, sorted."""
+        ids = sorted({a["customer_id"] for a in self.accounts})
+        return [(c, day) for c in ids for day in sorted(as_of_dates) if self.known_accounts(c, day)]
+
+    def declared(self, feature, customer_id, as_of):
+        """The value of a ``Feature`` and the largest number that went into it."""
+        per_account, scale = [], 0.0
+        for account in self.accounts:
+            if account["customer_id"] != customer_id:
+                continue
+            newest_first = self.known_statements(account, as_of)
+            key = (feature.measure, account["account_id"], as_of)
+            if key not in self._values:
+                self._values[key] = measured(feature.measure, newest_first, account)
+            values = self._values[key]
+            scale = max([scale, *(abs(v) for v in values if v is not None)])
+            per_account.append(statistic_of(feature, values, newest_first, as_of))
+        return combined(feature.combine, per_account), scale
+
+    def sql(self, feature, customer_id, as_of):
+        return SQL_TWINS[feature.name](self.known_accounts(customer_id, as_of), as_of)
+
+    def attribute(self, feature, customer_id):
+        value = next((c[feature.column] for c in self.customers if c["customer_id"] == customer_id), None)
+        return None if value is None else str(value)
+
+
+def derived(feature, left, right):
+    """A ``DerivedFeature`` from its two parts; None is null."""
+    if left is None or right is None or (feature.operator == "ratio" and not right > 0):
+        return None
+    value = {
+        "ratio": lambda: left / right,
+        "difference": lambda: left - right,
+        "product": lambda: left * right,
+    }[feature.operator]()
+    return value if feature.clip is None else min(max(value, feature.clip[0]), feature.clip[1])
