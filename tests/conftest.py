@@ -2,9 +2,11 @@
 
 import datetime as dt
 import importlib.util
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
+import hypothesis
 import pandas as pd
 import pytest
 
@@ -12,6 +14,11 @@ from overdue_ml.config import RecordsConfig
 from overdue_ml.records import Records, load_records
 
 TESTS = Path(__file__).parent
+
+# The same examples on every machine and run; HYPOTHESIS_PROFILE=explore looks for new ones.
+hypothesis.settings.register_profile("fixed", derandomize=True, deadline=None)
+hypothesis.settings.register_profile("explore", deadline=None)
+hypothesis.settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "fixed"))
 
 # Month ends of 2024, a leap year. Nothing here is typed by column: a cell is what stands in the row.
 _CUSTOMERS = ["customer_id education     sex"]

@@ -32,6 +32,10 @@ Statistic = Literal[
 Rollup = Literal["max", "min", "sum", "mean"]
 Operator = Literal["ratio", "difference", "product"]
 
+#: Views of events that the pass can read.
+VIEWS = ("statements",)
+#: Terms that one measure may have: the pass keeps them in arrays of this width.
+MAX_TERMS = 3
 _NAME = re.compile(r"[a-z]+(?:_[a-z0-9]+)+")
 
 

@@ -18,7 +18,7 @@ import numba as nb
 import numpy as np
 import numpy.typing as npt
 
-from overdue_ml.features.declare import Feature, Measure, Window
+from overdue_ml.features.declare import MAX_TERMS, Feature, Measure, Window
 
 FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
@@ -29,7 +29,6 @@ _STATISTICS = (
 )  # fmt: skip
 _ROLLUPS = ("max", "min", "sum", "mean")
 _OPERATORS = ("", ">", ">=", "<=", "<", "==")
-_MAX_TERMS = 3
 _WINDOW_KINDS = ("events", "days", "all")
 
 
@@ -75,16 +74,14 @@ class _Program:
 
 def _measure_arrays(measures: Sequence[Measure], columns: tuple[str, ...]) -> dict[str, Any]:
     n = len(measures)
-    coef = np.zeros((n, _MAX_TERMS))
-    col = np.full((n, _MAX_TERMS), -1, dtype=np.int64)
-    lag = np.zeros((n, _MAX_TERMS), dtype=np.int64)
+    coef = np.zeros((n, MAX_TERMS))
+    col = np.full((n, MAX_TERMS), -1, dtype=np.int64)
+    lag = np.zeros((n, MAX_TERMS), dtype=np.int64)
     over = np.full((n, 2), -1, dtype=np.int64)
     clip = np.tile(np.array([-np.inf, np.inf]), (n, 1))
     where_op = np.zeros(n, dtype=np.int64)
     where_value = np.zeros(n)
     for i, measure in enumerate(measures):
-        if len(measure.terms) > _MAX_TERMS:
-            raise ValueError(f"measure {measure.name} has more than {_MAX_TERMS} terms")
         for j, (c, column, steps) in enumerate(measure.terms):
             coef[i, j], col[i, j], lag[i, j] = c, columns.index(column), steps
         if measure.over:

@@ -9,7 +9,15 @@ from collections.abc import Iterable, Iterator
 import pandas as pd
 
 from overdue_ml.errors import ConfigError
-from overdue_ml.features.declare import AnyFeature, DerivedFeature, check_name
+from overdue_ml.features.declare import (
+    MAX_TERMS,
+    VIEWS,
+    AnyFeature,
+    DerivedFeature,
+    Feature,
+    Measure,
+    check_name,
+)
 
 #: Raised when the computation itself changes, so that old models refuse new numbers.
 ENGINE_VERSION = 1
@@ -29,11 +37,14 @@ class Registry:
         Raises
         ------
         ConfigError
-            If the name is taken or against the grammar, or a part of a derived feature is unknown.
+            If the name is taken or against the grammar, a part of a derived feature is unknown, or the
+            pass cannot compute the measure.
         """
         name = check_name(feature.name)
         if name in self._features:
             raise ConfigError(f"the feature '{name}' is declared twice", next_step="choose another name")
+        if isinstance(feature, Feature):
+            _check_measure(name, feature.measure)
         if isinstance(feature, DerivedFeature):
             for part in (feature.left, feature.right):
                 if part not in self._features:
@@ -97,3 +108,13 @@ class Registry:
             for f in self
         ]
         return pd.DataFrame(rows)
+
+
+def _check_measure(name: str, measure: Measure) -> None:
+    if measure.view not in VIEWS:
+        raise ConfigError(
+            f"'{name}' reads the view '{measure.view}', which does not exist",
+            expected=f"one of {', '.join(VIEWS)}",
+        )
+    if len(measure.terms) > MAX_TERMS:
+        raise ConfigError(f"'{name}' has {len(measure.terms)} terms", expected=f"at most {MAX_TERMS}")

@@ -190,3 +190,16 @@ def test_the_catalogue():
     assert (row["family"], row["unit"], row["direction"]) == ("repay", "days", 1)
     assert row["meaning"] == "The highest value of days past due over the latest 6 statements."
     assert "attr_education" in set(default_registry(["education"]).catalogue()["name"])
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"view": "payments"}, "the view 'payments', which does not exist"),
+        ({"terms": ((1.0, "dpd", 0),) * 4}, "has 4 terms"),
+    ],
+)
+def test_a_measure_that_the_pass_cannot_compute_is_refused(change, message):
+    measure = replace(Measure("m", "statements", "days", "m", ((1.0, "dpd", 0),)), **change)
+    with pytest.raises(ConfigError, match=message):
+        Registry([Feature("repay", measure, "max", last(3), "LATE_DEPTH")])
