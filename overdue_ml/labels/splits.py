@@ -47,8 +47,8 @@ def split_by_customer(labels: pd.DataFrame, test_share: float = 0.2, salt: str =
 def split_by_time(labels: pd.DataFrame, test_dates: int = 1) -> tuple[BoolArray, BoolArray]:
     """Mark train and test rows by time: the test dates are the last ones.
 
-    A row trains only if its label was final on or before the first test date. That leaves a gap as
-    long as the performance window: no outcome of the test period is in a training label.
+    A date trains only if all its labels were final on or before the first test date. That leaves a gap
+    as long as the performance window: no outcome of the test period is in a training label.
 
     Parameters
     ----------
@@ -71,7 +71,10 @@ def split_by_time(labels: pd.DataFrame, test_dates: int = 1) -> tuple[BoolArray,
     unique = dates.unique().sort_values()
     first_test = unique[-test_dates] if len(unique) >= test_dates else unique[0]
     test = np.asarray(dates >= first_test, dtype=np.bool_)
-    train = ~test & np.asarray(labels["matured_on"] <= first_test, dtype=np.bool_)
+    # Whole dates: an overdue label is often final before an on-time one, so the final rows of a date that is
+    # not yet final as a whole would be overdue too often.
+    final = (labels["matured_on"] <= first_test).groupby(level="as_of_date").transform("all")
+    train = ~test & np.asarray(final, dtype=np.bool_)
     if not train.any():
         raise RecordsError(
             f"no label is final on or before the first test date {first_test.date()}",

@@ -133,3 +133,17 @@ def test_taiwan_by_time(taiwan):
     train, test = split_by_time(labels)
     assert (train.sum(), test.sum()) == (30_000, 30_000)
     assert labels["matured_on"][train].max() <= labels.index.get_level_values("as_of_date")[test].min()
+
+
+def test_a_date_that_is_not_final_as_a_whole_does_not_train():
+    """Ann's overdue is final in February, Ben's on-time label only in March: she would stand for both."""
+    index = pd.MultiIndex.from_tuples(
+        [(c, pd.Timestamp(d)) for d in ("2024-01-01", "2024-02-01", "2024-03-01") for c in ("ANN", "BEN")],
+        names=["customer_id", "as_of_date"],
+    )
+    final = ["2024-01-20", "2024-01-31", "2024-02-10", "2024-03-03", "2024-03-09", "2024-03-31"]
+    labels = pd.DataFrame({"matured_on": pd.to_datetime(final)}, index=index).sort_index()
+    train, test = split_by_time(labels)
+    dates = labels.index.get_level_values("as_of_date")
+    assert set(dates[train]) == {pd.Timestamp("2024-01-01")}
+    assert set(dates[test]) == {pd.Timestamp("2024-03-01")}
