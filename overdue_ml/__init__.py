@@ -22,13 +22,18 @@ if TYPE_CHECKING:
     from overdue_ml.features import audit_leakage as audit_leakage
     from overdue_ml.features import build_features as build_features
     from overdue_ml.features import feature_catalogue as feature_catalogue
+    from overdue_ml.labels import TimeSeriesPanelSplit as TimeSeriesPanelSplit
     from overdue_ml.labels import label_customers as label_customers
+    from overdue_ml.labels import observation_points as observation_points
     from overdue_ml.labels import split_by_customer as split_by_customer
     from overdue_ml.labels import split_by_time as split_by_time
     from overdue_ml.metrics import evaluate_scores as evaluate_scores
     from overdue_ml.model import OverdueClassifier as OverdueClassifier
     from overdue_ml.records import Records as Records
+    from overdue_ml.records import SettlementRules as SettlementRules
+    from overdue_ml.records import compute_facts as compute_facts
     from overdue_ml.records import load_records as load_records
+    from overdue_ml.records import simulate as simulate
     from overdue_ml.reminders import rank_customers as rank_customers
 
 __version__ = "0.1.0"
@@ -41,16 +46,21 @@ _HOME = {
     "RecordsConfig": "config",
     "RemindersConfig": "config",
     "ScoreConfig": "config",
+    "SettlementRules": "records",
+    "TimeSeriesPanelSplit": "labels",
     "TrainConfig": "config",
     "audit_leakage": "features",
     "build_features": "features",
+    "compute_facts": "records",
     "evaluate_scores": "metrics",
     "explain_scores": "explain",
     "feature_catalogue": "features",
     "label_customers": "labels",
     "load_config": "config",
     "load_records": "records",
+    "observation_points": "labels",
     "rank_customers": "reminders",
+    "simulate": "records",
     "split_by_customer": "labels",
     "split_by_time": "labels",
     "sum_by_reason": "explain",

@@ -23,7 +23,8 @@ app = typer.Typer(
 )
 
 RecordsArg = Annotated[
-    Path, typer.Option("--records", help="Folder of <table>.parquet or <table>.csv, or a .duckdb file.")
+    Path,
+    typer.Option("--records", help="Folder of <table>.parquet, .csv or parts, or a .duckdb file."),
 ]
 RecordsConfigArg = Annotated[
     Path | None, typer.Option("--records-config", help="YAML as configs/records.yaml.")
@@ -116,18 +117,37 @@ def demo(
 def validate(
     records: RecordsArg,
     out: Annotated[
-        Path | None, typer.Option("--out", help="Folder for report.json and rejected rows.")
+        Path | None, typer.Option("--out", help="Folder for report.json, report.html and rejected rows.")
     ] = None,
+    as_of: Annotated[
+        str | None, typer.Option("--as-of", help="YYYY-MM-DD: warn of tables without recent events.")
+    ] = None,
+    suggest: Annotated[
+        bool, typer.Option("--suggest", help="Only print a mapping for unknown table and column names.")
+    ] = False,
     config: ConfigArg = None,
     settings: SetArg = None,
     as_json: JsonArg = False,
 ) -> None:
     """Check records against the table contracts; write the rejected rows with the rule they broke."""
-    from overdue_ml.config import RecordsConfig, load_config
+    from overdue_ml.config import RecordsConfig, load_config, parse_yaml
+
+    records_config = load_config(RecordsConfig, config, settings)
+    if suggest:
+        from overdue_ml.records import suggest_mapping
+
+        proposal = suggest_mapping(records, records_config)
+        if as_json:
+            _print_json(parse_yaml(proposal, "--suggest"))
+        else:
+            typer.echo(proposal, nl=False)
+        return
     from overdue_ml.jobs.text import validation_text
     from overdue_ml.jobs.validate import run_validate
+    from overdue_ml.records.dates import parse_date
 
-    report = run_validate(records, load_config(RecordsConfig, config, settings), out)
+    day = None if as_of is None else parse_date(as_of, "--as-of")
+    report = run_validate(records, records_config, out, day)
     if as_json:
         _print_json(report.to_dict())
     else:

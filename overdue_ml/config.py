@@ -25,6 +25,79 @@ class _Settings(BaseModel):
     )
 
 
+class ColumnMapping(_Settings):
+    """Where the cells of one column come from, and how they are read.
+
+    Parameters
+    ----------
+    column : str
+        The column's name in the source.
+    values : mapping of str to str, optional
+        Their words to ours; other cells stay as they are. An empty text means unknown.
+    scale : float, optional
+        Numbers are multiplied by this, as 0.01 for cents.
+    date_format : str, optional
+        How days are written there, as ``%d/%m/%Y``; a cell written otherwise is rejected.
+    """
+
+    column: str = Field(min_length=1)
+    values: dict[str, str] = {}
+    scale: float | None = None
+    date_format: str | None = None
+
+    @field_validator("values", mode="before")
+    @classmethod
+    def _words(cls, values: object) -> object:
+        # YAML reads `1: true` as a number and a boolean; cells are text.
+        return {_word(k): _word(v) for k, v in values.items()} if isinstance(values, dict) else values
+
+    @field_validator("scale")
+    @classmethod
+    def _scale_is_not_zero(cls, scale: float | None) -> float | None:
+        if scale == 0:
+            raise ValueError("a scale of 0 would wipe out every amount")
+        return scale
+
+    @field_validator("date_format")
+    @classmethod
+    def _format_names_a_day(cls, text: str | None) -> str | None:
+        if text is None:
+            return None
+        marks = re.findall(r"%-?(.)", text)
+        named = [sum(mark in group for mark in marks) for group in ("d", "mbB", "yY")]
+        if named != [1, 1, 1] or set(marks) - set("dmbByYHIMSfp"):
+            raise ValueError("needs day, month and year once each and no time zone, as '%d/%m/%Y'")
+        return text
+
+
+def _word(value: object) -> object:
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    return str(value) if isinstance(value, int | float) else value
+
+
+class TableMapping(_Settings):
+    """Where one table comes from: the source's name for it, and the columns that are named otherwise.
+
+    Parameters
+    ----------
+    source : str, optional
+        Name of the file (without its ending), folder of parts or table; the contract's name otherwise.
+    columns : mapping of str to ColumnMapping
+        Keyed by the contract's column; a plain text is the column's name in the source.
+    """
+
+    source: str | None = Field(default=None, min_length=1)
+    columns: dict[str, ColumnMapping] = {}
+
+    @field_validator("columns", mode="before")
+    @classmethod
+    def _plain_names(cls, columns: object) -> object:
+        if not isinstance(columns, dict):
+            return columns
+        return {name: {"column": c} if isinstance(c, str) else c for name, c in columns.items()}
+
+
 class RecordsConfig(_Settings):
     """``configs/records.yaml``: how records are read and when a job stops.
 
@@ -40,6 +113,11 @@ class RecordsConfig(_Settings):
         Columns of ``customers`` that never become features.
     attributes : list of str
         Columns of ``customers`` that become categorical features.
+    max_age_days : int
+        A table whose newest event is older than this on a date that is asked for gets a warning.
+    mapping : mapping of str to TableMapping
+        Tables and columns that stand in the source under other names or in another form. Declared,
+        never guessed; ``overdue-ml validate --suggest`` proposes one.
     """
 
     timezone: str = "UTC"
@@ -59,6 +137,8 @@ class RecordsConfig(_Settings):
         "nationality",
     ]
     attributes: list[str] = []
+    max_age_days: int = Field(default=45, ge=0, le=36525)
+    mapping: dict[str, TableMapping] = {}
 
     @field_validator("timezone")
     @classmethod

@@ -300,7 +300,14 @@ class TestHash:
 
     def test_every_setting_and_the_order_of_configs_count(self):
         """Each setting on its own, changed to another allowed value, gives another hash."""
-        others: dict[type, object] = {str: "Asia/Shanghai", float: 0.25, int: 7, bool: True, list: ["other"]}
+        others: dict[type, object] = {
+            str: "Asia/Shanghai",
+            float: 0.25,
+            int: 7,
+            bool: True,
+            list: ["other"],
+            dict: {"accounts": {"source": "loans"}},
+        }
         named = {"csv_delimiter": ";", "csv_encoding": "latin-1", "calibration": "beta", "top": [0.3]}
         for model in (RecordsConfig, ModelConfig, EvaluationConfig):
             seen = {config_hash(model())}

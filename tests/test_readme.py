@@ -10,9 +10,17 @@ import pytest
 import typer.main
 
 from overdue_ml.cli import app
-from overdue_ml.config import CONFIG_FILES, TrainConfig, load_config
+from overdue_ml.config import (
+    CONFIG_FILES,
+    RecordsConfig,
+    TrainConfig,
+    build_config,
+    load_config,
+    parse_yaml,
+)
 from overdue_ml.records import load_records
 from overdue_ml.records.contracts import CONTRACTS
+from overdue_ml.records.mapping import check_mapping
 
 ROOT = Path(__file__).resolve().parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -94,6 +102,13 @@ def test_csv_example_is_accepted(tmp_path):
         (tmp_path / f"{name}.csv").write_text(text, encoding="utf-8")
     records = load_records(tmp_path)
     assert {t.table: t.rejected for t in records.report.tables} == {"accounts": 0, "statements": 0}
+
+
+def test_mapping_example_is_read():
+    (text,) = blocks("yaml")
+    config = build_config(RecordsConfig, parse_yaml(text, where="README.md"))
+    check_mapping(config)
+    assert config.mapping["accounts"].columns["opened_on"].date_format == "%d/%m/%Y"
 
 
 def test_columns_table_agrees_with_the_contracts():

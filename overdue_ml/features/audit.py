@@ -46,13 +46,14 @@ def forget_after(records: Records, as_of: dt.date) -> Records:
     as_of : datetime.date
     """
     tables = dict(records.tables)
-    known = known_on_sql(records, "statements", "statement_date")
     with records.connect() as con:
         con.execute("SET VARIABLE as_of = ?", [as_of])
-        tables["statements"] = con.sql(
-            f"""SELECT * FROM statements WHERE {known} <= getvariable('as_of')
-            ORDER BY account_id, statement_date"""
-        ).to_arrow_table()
+        for name, date in (("statements", "statement_date"), ("payments", "paid_on")):
+            if name in records:
+                known = known_on_sql(records, name, date)
+                tables[name] = con.sql(
+                    f"SELECT * FROM {name} WHERE {known} <= getvariable('as_of') ORDER BY account_id, {date}"
+                ).to_arrow_table()
         dates = [name for name in ("opened_on", "closed_on") if name in records.columns("accounts")]
         cut = ", ".join(f"CASE WHEN {d} <= getvariable('as_of') THEN {d} END AS {d}" for d in dates)
         tables["accounts"] = con.sql(

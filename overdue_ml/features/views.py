@@ -58,6 +58,8 @@ def statement_columns(records: Records) -> dict[str, str]:
 
 def _filled_statement_columns(records: Records) -> set[str]:
     """Columns of the statements view that hold a value somewhere."""
+    if "statements" not in records:
+        return set()
     found = {
         name
         for name, (_, needs) in _STATEMENT_COLUMNS.items()
@@ -78,8 +80,10 @@ def is_available(feature: AnyFeature, records: Records, registry_lookup: dict[st
     if isinstance(feature, AttributeFeature):
         return feature.column in records.columns("customers")
     if isinstance(feature, Feature):
-        return feature.columns <= _filled_statement_columns(records)
-    return all(_has_values(records, feature.table, column) for column in feature.columns)
+        return "statements" in records and feature.columns <= _filled_statement_columns(records)
+    return feature.table in records and all(
+        _has_values(records, feature.table, column) for column in feature.columns
+    )
 
 
 def missing_columns(
@@ -92,6 +96,8 @@ def missing_columns(
     if isinstance(feature, AttributeFeature):
         return set() if feature.column in records.columns("customers") else {f"customers.{feature.column}"}
     if isinstance(feature, Feature):
+        if "statements" not in records:
+            return {"statements.statement_date"}
         present = set(records.columns("statements"))
         missing = set()
         for column in feature.columns:

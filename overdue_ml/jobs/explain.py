@@ -18,7 +18,7 @@ import pyarrow.parquet as pq
 from overdue_ml.config import RecordsConfig, build_config
 from overdue_ml.errors import ConfigError, RecordsError
 from overdue_ml.explain import Wording, check_wording, load_wording, sum_by_reason
-from overdue_ml.features import build_features, default_registry
+from overdue_ml.features import available_features, build_features, default_registry
 from overdue_ml.jobs.score import MANIFEST
 from overdue_ml.records import Records, load_records
 from overdue_ml.records.facts import known_on_sql
@@ -87,14 +87,17 @@ def _only(records: Records, customer_id: str) -> Records:
         if name in tables:
             tables[name] = tables[name].filter(pc.equal(tables[name].column("customer_id"), customer_id))
     accounts = tables["accounts"].column("account_id")
-    tables["statements"] = tables["statements"].filter(
-        pc.is_in(tables["statements"].column("account_id"), value_set=accounts.combine_chunks())
-    )
+    for name in ("statements", "payments"):
+        if name in tables:
+            ids = tables[name].column("account_id")
+            tables[name] = tables[name].filter(pc.is_in(ids, value_set=accounts.combine_chunks()))
     return replace(records, tables=tables)
 
 
 def _statements(records: Records, as_of: dt.date) -> pd.DataFrame:
     wanted = ["due_date", "balance_amount", "paid_amount", "dpd", "payment_behaviour"]
+    if "statements" not in records:
+        return pd.DataFrame(columns=["statement_date", *wanted, "credit_limit_amount"])
     present = set(records.columns("statements"))
     cells = [f"s.{c}" if c in present else f"NULL AS {c}" for c in wanted]
     limits = [
@@ -238,7 +241,8 @@ def _figures(records: Records, as_of: dt.date, words: Wording, codes: list[str])
     """The customer's own figures that the sentences speak of."""
     wanted = sorted({name for code in codes for name in words.placeholders(code)})
     registry = default_registry(records.config.attributes)
-    present = [name for name in wanted if name in registry]
+    # A sentence may speak of what these records do not have; it then falls back to plain words.
+    present = sorted(set(wanted) & set(available_features(records, registry)))
     values = build_features(records, as_of, present, registry=registry).iloc[0]
     return {name: None if pd.isna(values[name]) else values[name] for name in present}
 

@@ -67,6 +67,13 @@ def validation_text(report: ValidationReport, out: Path | None) -> str:
     if broken:
         cells = [[r.table, r.rule, f"{r.rows_rejected:,}", ", ".join(r.first_keys[:3])] for r in broken]
         parts.append(table_text(cells, ["table", "rule broken", "rows", "first keys"], {2}))
+    for f in report.freshness:
+        if f.is_stale:
+            what = f"no {f.column} up to" if f.newest is None else f"newest {f.column} {f.newest},"
+            age = "" if f.age_days is None else f" {f.age_days} days before"
+            parts.append(
+                f"Warning: {f.table}: {what}{age} {report.as_of} (limit {report.max_age_days} days)."
+            )
     limit = f"{report.max_rejected_share:.2%}"
     verdict = "can be used" if report.passed else "cannot be used"
     parts.append(

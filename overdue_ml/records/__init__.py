@@ -1,14 +1,24 @@
-"""Records: table contracts, loading, rejected rows."""
+"""Records: table contracts, loading, rejected rows, settlement, the synthetic lender."""
 
 from overdue_ml.records.facts import compute_next_due
 from overdue_ml.records.load import Records, load_records
-from overdue_ml.records.validate import RuleResult, TableResult, ValidationReport
+from overdue_ml.records.settlement import SettlementRules, compute_facts, settle
+from overdue_ml.records.simulate import simulate, simulate_to
+from overdue_ml.records.suggest import suggest_mapping
+from overdue_ml.records.validate import FreshnessResult, RuleResult, TableResult, ValidationReport
 
 __all__ = [
+    "FreshnessResult",
     "Records",
     "RuleResult",
+    "SettlementRules",
     "TableResult",
     "ValidationReport",
+    "compute_facts",
     "compute_next_due",
     "load_records",
+    "settle",
+    "simulate",
+    "simulate_to",
+    "suggest_mapping",
 ]

@@ -8,6 +8,7 @@ DuckDB checks any number of rows in one scan.
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Literal
 
@@ -64,14 +65,22 @@ class Table:
     ----------
     name : str
     key : tuple of str
-        Columns that together name a row once.
+        Columns that together name a row once. Without a key, or where a key column that is not required
+        is absent or empty, two equal rows are two events: neither is a repetition of the other.
     columns : tuple of Column
     references : tuple of (column, table)
-        The column's value must be an accepted id of that table.
+        The column's value must be an accepted id of that table; of several pairs for one column the
+        first whose table is loaded counts.
     order : tuple of (earlier, later)
         Pairs of dates that may not stand the other way round.
+    not_before_opening : str, optional
+        A date that may not lie before the ``opened_on`` of the row's account.
+    version : str, optional
+        A date that belongs to the key and may be empty: then it is the ``opened_on`` of the account.
+    event : str, optional
+        The date that tells how fresh the table is; None where rows may be old and true.
     required : bool
-        Whether records without this table can be used at all.
+        Whether records without this table can be used at all; see also :data:`HISTORIES`.
     """
 
     name: str
@@ -79,11 +88,29 @@ class Table:
     columns: tuple[Column, ...]
     references: tuple[tuple[str, str], ...] = ()
     order: tuple[tuple[str, str], ...] = ()
+    not_before_opening: str | None = None
+    version: str | None = None
+    event: str | None = None
     required: bool = False
 
     def column(self, name: str) -> Column:
         """The column of that name."""
         return next(c for c in self.columns if c.name == name)
+
+    def key_in(self, present: Collection[str]) -> tuple[str, ...]:
+        """The key, or nothing where a column of it is absent."""
+        return self.key if set(self.key) <= set(present) else ()
+
+    def optional_key(self) -> tuple[str, ...]:
+        """Key columns that a row may leave empty."""
+        return tuple(name for name in self.key if self.column(name).nullable)
+
+    def naming(self, present: Collection[str]) -> tuple[str, ...]:
+        """Columns that show a person which row is meant: the key, or all required columns."""
+        key = self.key_in(present)
+        if key and not self.optional_key():
+            return key
+        return (*key, *(c.name for c in self.columns if c.required))
 
 
 @dataclass(frozen=True)
@@ -100,6 +127,8 @@ def _id(name: str) -> Column:
     return Column(name, "id", required=True, nullable=False)
 
 
+# Incomes and loans elsewhere may be known of customers who have no account yet.
+_PEOPLE = (("customer_id", "customers"), ("customer_id", "accounts"))
 _BEHAVIOURS = ("inactive", "paid_in_full", "paid_minimum", "late")
 
 CONTRACTS: dict[str, Table] = {
@@ -143,7 +172,89 @@ CONTRACTS: dict[str, Table] = {
             ),
             references=(("account_id", "accounts"),),
             order=(("statement_date", "due_date"), ("statement_date", "known_on")),
-            required=True,
+            event="statement_date",
+        ),
+        Table(
+            "instalments",
+            ("account_id", "instalment_no"),
+            (
+                _id("account_id"),
+                Column("instalment_no", "integer", required=True, nullable=False, minimum=0),
+                Column("due_date", "date", required=True, nullable=False),
+                Column("amount_due", "amount", required=True, nullable=False, minimum=0.0),
+                Column("principal_due", "amount", minimum=0.0),
+                Column("interest_due", "amount", minimum=0.0),
+                Column("known_on", "date"),
+            ),
+            references=(("account_id", "accounts"),),
+            not_before_opening="due_date",
+            # A later version of the same instalment (an extension, a restructured plan) is a row of its
+            # own and supersedes the earlier one from its known_on.
+            version="known_on",
+        ),
+        Table(
+            "payments",
+            ("payment_id",),
+            (
+                Column("payment_id", "id"),
+                _id("account_id"),
+                Column("paid_on", "date", required=True, nullable=False),
+                # Negative: a reversal.
+                Column("amount", "amount", required=True, nullable=False),
+                Column("instalment_no", "integer", minimum=0),
+                Column("known_on", "date"),
+                Column("technical", "boolean"),
+            ),
+            references=(("account_id", "accounts"),),
+            order=(("paid_on", "known_on"),),
+            event="paid_on",
+        ),
+        Table(
+            "incomes",
+            (),
+            (
+                _id("customer_id"),
+                Column("received_on", "date", required=True, nullable=False),
+                Column("amount", "amount", required=True, nullable=False, minimum=0.0),
+                Column("kind", "text"),
+                Column("known_on", "date"),
+            ),
+            references=_PEOPLE,
+            order=(("received_on", "known_on"),),
+            event="received_on",
+        ),
+        Table(
+            "borrowings",
+            (),
+            (
+                _id("customer_id"),
+                Column("reported_on", "date", required=True, nullable=False),
+                Column("lender_id", "id"),
+                Column("balance_amount", "amount"),
+                Column("credit_limit_amount", "amount", minimum=0.0),
+                Column("monthly_due_amount", "amount", minimum=0.0),
+                Column("dpd", "integer", minimum=0, maximum=36525),
+                Column("opened_on", "date"),
+                Column("closed_on", "date"),
+                Column("known_on", "date"),
+            ),
+            references=_PEOPLE,
+            order=(("opened_on", "closed_on"), ("opened_on", "reported_on"), ("reported_on", "known_on")),
+            event="reported_on",
+        ),
+        Table(
+            "contacts",
+            (),
+            (
+                _id("customer_id"),
+                Column("contacted_on", "date", required=True, nullable=False),
+                Column("channel", "text"),
+                Column("purpose", "text"),
+                Column("arm", "text", choices=("treated", "holdout")),
+                Column("outcome", "text"),
+            ),
+            references=_PEOPLE,
+            event="contacted_on",
         ),
         Table(
             "labels",
@@ -159,6 +270,9 @@ CONTRACTS: dict[str, Table] = {
         ),
     )
 }
+
+#: Records need the tables of one of these to know who paid when.
+HISTORIES: tuple[tuple[str, ...], ...] = (("statements",), ("instalments", "payments"))
 
 _TYPE_WORDS = {
     "date": "a date written YYYY-MM-DD",
@@ -230,26 +344,48 @@ def table_rules(table: Table, present: set[str], loaded: set[str]) -> list[Rule]
                     f'"v_{later}" < "v_{earlier}"',
                 )
             )
+    opening = 'SELECT opened_on FROM accounts a WHERE a.account_id = "v_account_id"'
+    if table.not_before_opening in present and "accounts" in loaded:
+        name = table.not_before_opening
+        rules.append(
+            Rule(
+                table.name,
+                f"{name}_before_opened_on",
+                f"{name} is not before the account's opened_on",
+                f'"v_{name}" < ({opening})',
+            )
+        )
+    rules += _reference_rules(table, loaded)
+    key = table.key_in(present)
+    if key:
+        # Rows without a key are no duplicates of each other; where it is needed, that is another rule.
+        named = " AND ".join(f'"v_{name}" IS NOT NULL' for name in key)
+        parts = [f'"v_{name}"' for name in key]
+        if table.version in present:
+            parts.append(f'coalesce("v_{table.version}", ({opening}))')
+        words = (*key, table.version) if table.version in present else key
+        rules.append(
+            Rule(
+                table.name,
+                "key_duplicate",
+                f"{' + '.join(str(word) for word in words)} names one row",
+                f"{named} AND count(*) OVER (PARTITION BY {', '.join(parts)}) > 1",
+            )
+        )
+    return rules
+
+
+def _reference_rules(table: Table, loaded: set[str]) -> list[Rule]:
+    targets: dict[str, str] = {}
     for column_name, target in table.references:
         if target in loaded:
-            rules.append(
-                Rule(
-                    table.name,
-                    f"{column_name}_unknown",
-                    f"{column_name} stands in an accepted row of {target}",
-                    f'"v_{column_name}" IS NOT NULL AND "v_{column_name}" NOT IN '
-                    f'(SELECT "{column_name}" FROM "{target}")',
-                )
-            )
-    key = ", ".join(f'"v_{name}"' for name in table.key)
-    # Rows without a key have a rule of their own; they are no duplicates of each other.
-    named = " AND ".join(f'"v_{name}" IS NOT NULL' for name in table.key)
-    rules.append(
+            targets.setdefault(column_name, target)
+    return [
         Rule(
             table.name,
-            "key_duplicate",
-            f"{' + '.join(table.key)} names one row",
-            f"{named} AND count(*) OVER (PARTITION BY {key}) > 1",
+            f"{name}_unknown",
+            f"{name} stands in an accepted row of {target}",
+            f'"v_{name}" IS NOT NULL AND "v_{name}" NOT IN (SELECT "{name}" FROM "{target}")',
         )
-    )
-    return rules
+        for name, target in targets.items()
+    ]

@@ -8,6 +8,16 @@ import pandas as pd
 
 from overdue_ml.records.load import Records
 
+_NO_NEXT_DUE = pd.DataFrame(
+    {
+        "next_due_date": pd.Series(dtype="datetime64[us]"),
+        "due_amount": pd.Series(dtype="float64"),
+        "exposure_amount": pd.Series(dtype="float64"),
+        "dpd": pd.Series(dtype="float64"),
+    },
+    index=pd.Index([], dtype="str", name="customer_id"),
+)
+
 
 def known_on_sql(records: Records, table: str, default: str, alias: str = "") -> str:
     """SQL for the day on which a row was known: its ``known_on`` if it has one, else ``default``.
@@ -30,13 +40,20 @@ def known_on_sql(records: Records, table: str, default: str, alias: str = "") ->
 def account_known_sql(records: Records) -> str:
     """SQL for the day from which each account was known: ``account_id, customer_id, known_on``.
 
-    That is its opening or its first known statement, whichever came first; null if it has neither.
+    That is its opening or its first known statement or payment, whichever came first; null if it has
+    none of them.
     """
-    known = known_on_sql(records, "statements", "statement_date", "s")
+    events = [
+        f"SELECT account_id, {known_on_sql(records, table, date)} AS day FROM {table}"
+        for table, date in (("statements", "statement_date"), ("payments", "paid_on"))
+        if table in records
+    ]
+    if not events:
+        return "SELECT account_id, customer_id, opened_on AS known_on FROM accounts"
     return f"""
         SELECT a.account_id, a.customer_id, least(a.opened_on, f.first_known) AS known_on
         FROM accounts a LEFT JOIN (
-            SELECT s.account_id, min({known}) AS first_known FROM statements s GROUP BY s.account_id
+            SELECT account_id, min(day) AS first_known FROM ({" UNION ALL ".join(events)}) GROUP BY account_id
         ) f USING (account_id)"""
 
 
@@ -55,8 +72,11 @@ def compute_next_due(records: Records, as_of: dt.date) -> pd.DataFrame:
     -------
     pandas.DataFrame
         Indexed by customer_id: next_due_date (the earliest due date after ``as_of``; null if none),
-        due_amount (due on that date), exposure_amount (all balances), dpd (worst account, days).
+        due_amount (due on that date), exposure_amount (all balances), dpd (worst account, days). Without
+        a statements table nothing is known of the next due, and no customer has a row.
     """
+    if "statements" not in records:
+        return _NO_NEXT_DUE.copy()
     present = set(records.columns("statements"))
 
     def col(name: str, kind: str) -> str:

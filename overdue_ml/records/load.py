@@ -26,9 +26,10 @@ class Records:
     Attributes
     ----------
     tables : mapping of str to pyarrow.Table
-        Accepted rows, typed by the contract and sorted by key.
+        Accepted rows, typed by the contract and sorted by key, or by all columns where there is none.
     rejected : mapping of str to pyarrow.Table
-        Rejected rows as they came, with the ``rule`` each broke.
+        Rejected rows as they came, mapped columns under the contract's names, with the ``rule`` each
+        broke.
     report : ValidationReport
     config : RecordsConfig
         The settings they were read with.
@@ -115,8 +116,9 @@ def load_records(
     Parameters
     ----------
     source : path or mapping
-        A folder with one ``<table>.parquet`` or ``<table>.csv`` each, a DuckDB file, or a mapping of
-        table names to DataFrames or Arrow tables.
+        A folder with one ``<table>.parquet``, ``<table>.csv`` or folder of parts
+        (``<table>/part-*.parquet`` or ``.csv``) each, a DuckDB file, or a mapping of table names to
+        DataFrames or Arrow tables. Needed are accounts, and statements or instalments with payments.
     config : RecordsConfig, optional
         How to read them; the defaults otherwise.
     strict : bool, default True
@@ -129,6 +131,8 @@ def load_records(
 
     Raises
     ------
+    ConfigError
+        If the config's mapping speaks of tables or columns that no contract has.
     RecordsError
         If a file is missing or damaged, a column is missing or of an unusable type, a table is
         empty, or too many rows were rejected.

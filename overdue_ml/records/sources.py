@@ -11,7 +11,8 @@ import csv
 import datetime as dt
 import difflib
 import hashlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from pathlib import Path
 
 import duckdb
@@ -21,10 +22,12 @@ import pyarrow.parquet as pq
 
 from overdue_ml.config import RecordsConfig
 from overdue_ml.errors import RecordsError
-from overdue_ml.records.contracts import CONTRACTS
+from overdue_ml.records.contracts import CONTRACTS, HISTORIES
+from overdue_ml.records.mapping import check_mapping, create_raw_view, quote_name, quote_text
 
 CHECKSUMS = "SHA256SUMS"
 _DATABASE_ENDINGS = {".duckdb", ".db", ".ddb"}
+_FILE_ENDINGS = {".csv", ".parquet"}
 
 
 def stage_tables(
@@ -36,34 +39,94 @@ def stage_tables(
 
     Raises
     ------
+    ConfigError
+        If the mapping speaks of tables or columns that no contract has.
     RecordsError
         If the source or one of its files cannot be read, or a required table is missing.
     """
+    check_mapping(config)
+    where = "dict of DataFrames" if isinstance(source, Mapping) else str(source)
+    offers = offered_tables(con, source, config)
+    chosen = _choose(list(offers), config, where)
+    for name, origin in chosen.items():
+        offers[origin](f"unmapped_{name}")
+        create_raw_view(con, name, config.mapping.get(name))
+    return list(chosen)
+
+
+def offered_tables(
+    con: duckdb.DuckDBPyConnection,
+    source: Path | Mapping[str, pd.DataFrame | pa.Table],
+    config: RecordsConfig,
+) -> dict[str, Callable[[str], None]]:
+    """What a source holds, whatever it is called: for each name, how to stage it in ``con``.
+
+    Parameters
+    ----------
+    con : duckdb connection
+    source : path or mapping
+    config : RecordsConfig
+
+    Returns
+    -------
+    dict of str to callable
+        Called with a name, each creates a table or view of that name.
+
+    Raises
+    ------
+    RecordsError
+        If the source is not there or cannot be opened.
+    """
     if isinstance(source, Mapping):
-        found = _stage_frames(con, source)
-    elif source.is_dir():
-        found = _stage_folder(con, source, config)
-    elif source.suffix in _DATABASE_ENDINGS and source.is_file():
-        found = _stage_database(con, source)
-    else:
-        raise RecordsError(
-            "the records were not found",
-            where=str(source),
-            expected="a folder with one <table>.parquet or <table>.csv each, or a .duckdb file",
-        )
-    return found
+        return {name: partial(_stage_frame, con, name, frame) for name, frame in source.items()}
+    if source.is_dir():
+        return _offered_files(con, source, config)
+    if source.suffix in _DATABASE_ENDINGS and source.is_file():
+        return _offered_by_database(con, source)
+    raise RecordsError(
+        "the records were not found",
+        where=str(source),
+        expected="a folder with one <table>.parquet, <table>.csv or folder of parts each, or a .duckdb file",
+    )
+
+
+def _choose(names: list[str], config: RecordsConfig, where: str) -> dict[str, str]:
+    """The source's name for each contract table: the mapping's, else the contract's own."""
+    claimed = {mapping.source for mapping in config.mapping.values()}
+    chosen = {}
+    for name in CONTRACTS:
+        mapping = config.mapping.get(name)
+        origin = mapping.source if mapping and mapping.source else name
+        if mapping is None and name in claimed:
+            continue  # it bears a contract's name and is, as declared, another table
+        if origin in names:
+            chosen[name] = origin
+        elif mapping is not None:
+            near = difflib.get_close_matches(origin, names, n=1)
+            raise RecordsError(
+                f"'{origin}', which the mapping names for the table '{name}', is not there",
+                where=where,
+                expected=f"one of {', '.join(sorted(names)) or 'no tables'}",
+                next_step=f"did you mean '{near[0]}'" if near else "mend the mapping",
+            )
+    _require_tables(chosen, sorted(set(names) - set(chosen.values())), where)
+    return chosen
 
 
 def _require_tables(found: Mapping[str, object], others: list[str], where: str) -> None:
-    for name, table in CONTRACTS.items():
-        if table.required and name not in found:
-            near = difflib.get_close_matches(name, others, n=1)
-            hint = f"; found '{near[0]}', rename it" if near else ""
-            raise RecordsError(
-                f"the table '{name}' is missing",
-                where=where,
-                expected=f"the tables {', '.join(n for n, t in CONTRACTS.items() if t.required)}{hint}",
-            )
+    missing = [name for name, table in CONTRACTS.items() if table.required and name not in found]
+    # Of the ways to tell who paid when, the one of which most is there.
+    lacking = [[name for name in history if name not in found] for history in HISTORIES]
+    begun = [names for names, history in zip(lacking, HISTORIES, strict=True) if len(names) < len(history)]
+    missing += [] if [] in lacking else (begun or lacking)[0]
+    for name in missing:
+        near = difflib.get_close_matches(name, others, n=1)
+        hint = f"; found '{near[0]}', rename it" if near else ""
+        raise RecordsError(
+            f"the table '{name}' is missing",
+            where=where,
+            expected=f"accounts, and either statements or instalments with payments{hint}",
+        )
     # An optional table under a misspelt name would otherwise be left out without a word.
     for other in others:
         near = difflib.get_close_matches(other, [n for n in CONTRACTS if n not in found], n=1, cutoff=0.8)
@@ -75,19 +138,15 @@ def _require_tables(found: Mapping[str, object], others: list[str], where: str) 
             )
 
 
-def _stage_frames(con: duckdb.DuckDBPyConnection, frames: Mapping[str, pd.DataFrame | pa.Table]) -> list[str]:
-    known = {name: frame for name, frame in frames.items() if name in CONTRACTS}
-    _require_tables(known, sorted(set(frames) - set(known)), "dict of DataFrames")
-    for name, frame in known.items():
-        if isinstance(frame, pd.DataFrame):
-            _check_names([str(column) for column in frame.columns], f"table {name}")
-            frame = _arrow_from_pandas(name, frame)
-        if not isinstance(frame, pa.Table):
-            raise RecordsError(
-                f"'{name}' is a {type(frame).__name__}", expected="a pandas DataFrame or a pyarrow Table"
-            )
-        _register(con, name, frame)
-    return list(known)
+def _stage_frame(con: duckdb.DuckDBPyConnection, name: str, frame: object, target: str) -> None:
+    if isinstance(frame, pd.DataFrame):
+        _check_names([str(column) for column in frame.columns], f"table {name}")
+        frame = _arrow_from_pandas(name, frame)
+    if not isinstance(frame, pa.Table):
+        raise RecordsError(
+            f"'{name}' is a {type(frame).__name__}", expected="a pandas DataFrame or a pyarrow Table"
+        )
+    _register(con, name, frame, target)
 
 
 def _check_names(names: list[str], where: str) -> None:
@@ -144,13 +203,12 @@ def _text_array(series: pd.Series) -> pa.Array:
     )
 
 
-def _register(con: duckdb.DuckDBPyConnection, name: str, table: pa.Table) -> None:
+def _register(con: duckdb.DuckDBPyConnection, name: str, table: pa.Table, target: str) -> None:
     _check_names(table.column_names, f"table {name}")
-    con.register(f"arrow_{name}", table)
-    con.execute(f'CREATE OR REPLACE VIEW "raw_{name}" AS SELECT * FROM "arrow_{name}"')
+    con.register(target, table)
 
 
-def _stage_database(con: duckdb.DuckDBPyConnection, path: Path) -> list[str]:
+def _offered_by_database(con: duckdb.DuckDBPyConnection, path: Path) -> dict[str, Callable[[str], None]]:
     quoted = str(path).replace("'", "''")
     try:
         # With the type given, a file of another kind makes DuckDB fetch no extension for it.
@@ -163,40 +221,108 @@ def _stage_database(con: duckdb.DuckDBPyConnection, path: Path) -> list[str]:
         raise RecordsError(
             "the DuckDB file cannot be opened", where=str(path), next_step="check that it is whole"
         ) from error
-    names = sorted(str(row[0]) for row in rows)
-    known = {name: name for name in names if name in CONTRACTS}
-    _require_tables(known, names, str(path))
-    for name in known:
-        con.execute(f'CREATE OR REPLACE VIEW "raw_{name}" AS SELECT * FROM source.main."{name}"')
-    return list(known)
+
+    def stage(name: str, target: str) -> None:
+        con.execute(f'CREATE OR REPLACE VIEW "{target}" AS SELECT * FROM source.main.{quote_name(name)}')
+
+    return {name: partial(stage, name) for name in sorted(str(row[0]) for row in rows)}
 
 
-def _stage_folder(con: duckdb.DuckDBPyConnection, folder: Path, config: RecordsConfig) -> list[str]:
-    files = {p.name: p for p in sorted(folder.iterdir()) if p.suffix in {".csv", ".parquet"} and p.is_file()}
-    known: dict[str, Path] = {}
-    for name in CONTRACTS:
-        here = [files[f"{name}{end}"] for end in (".parquet", ".csv") if f"{name}{end}" in files]
-        if len(here) > 1:
-            raise RecordsError(
-                f"the table '{name}' stands there twice",
-                where=", ".join(p.name for p in here),
-                next_step="remove one of the files",
-            )
-        if here:
-            known[name] = here[0]
-    _require_tables(known, [p.stem for p in files.values()], str(folder))
-    _verify_checksums(folder, known)
-    for name, path in known.items():
-        if path.stat().st_size == 0:
-            raise RecordsError("the file is empty (0 bytes)", where=path.name, next_step="export it again")
-        if path.suffix == ".parquet":
-            _register(con, name, _read_parquet(path))
-        else:
-            _stage_csv(con, name, path, config)
-    return list(known)
+def _offered_files(
+    con: duckdb.DuckDBPyConnection, folder: Path, config: RecordsConfig
+) -> dict[str, Callable[[str], None]]:
+    wanted = set(CONTRACTS) | {mapping.source for mapping in config.mapping.values()}
+    found: dict[str, list[Path]] = {}
+    for path in sorted(folder.iterdir()):
+        if path.is_file() and path.suffix in _FILE_ENDINGS:
+            found.setdefault(path.stem, []).append(path)
+        elif path.is_dir() and (path.name in wanted or any(path.glob("part-*"))):
+            found.setdefault(path.name, []).append(path)
+    return {name: partial(_stage_files, con, paths, config) for name, paths in found.items()}
 
 
-def _verify_checksums(folder: Path, tables: Mapping[str, Path]) -> None:
+def _stage_files(
+    con: duckdb.DuckDBPyConnection, paths: list[Path], config: RecordsConfig, target: str
+) -> None:
+    """Stage one file, or all parts of one folder, as one table."""
+    if len(paths) > 1:
+        raise RecordsError(
+            f"the table '{paths[0].stem}' stands there twice",
+            where=", ".join(sorted((p.name for p in paths), key=lambda name: not name.endswith(".parquet"))),
+            next_step="remove one of them",
+        )
+    path = paths[0]
+    parts = _parts(path) if path.is_dir() else [path]
+    _verify_checksums(path.parent, parts)
+    for part in parts:
+        if part.stat().st_size == 0:
+            raise RecordsError("the file is empty (0 bytes)", where=_label(part), next_step="export it again")
+    if parts[0].suffix == ".parquet":
+        _register(con, path.stem, _read_parts(parts), target)
+        return
+    for part in parts:
+        _check_csv_bytes(part, config.csv_encoding)
+    names = _csv_header(parts[0], config)
+    for part in parts:
+        _check_same_columns(parts[0], names, part, _csv_header(part, config))
+        create = f'CREATE OR REPLACE TABLE "{target}" AS' if part is parts[0] else f'INSERT INTO "{target}"'
+        _stage_csv(con, create, part, config, names)
+
+
+def _parts(folder: Path) -> list[Path]:
+    """Files of a folder that together are one table, sorted by name."""
+    # Names that begin with a dot or an underscore are the writers' own marks.
+    inside = sorted(p for p in folder.iterdir() if not p.name.startswith((".", "_")))
+    odd = [p for p in inside if p.is_dir() or not p.name.startswith("part-") or p.suffix not in _FILE_ENDINGS]
+    endings = {p.suffix for p in inside}
+    if not inside or odd or len(endings) > 1:
+        what = "there is no part" if not inside else "the parts are of two kinds"
+        raise RecordsError(
+            f"'{odd[0].name}' is not a part of a table" if odd else what,
+            where=f"folder {folder.name}",
+            expected="files part-*.parquet, or files part-*.csv, and nothing else",
+        )
+    return inside
+
+
+def _read_parts(parts: list[Path]) -> pa.Table:
+    tables = [_read_parquet(part) for part in parts]
+    if len(parts) == 1:
+        return tables[0]
+    types: dict[str, pa.DataType] = {}
+    for part, table in zip(parts, tables, strict=True):
+        _check_same_columns(parts[0], tables[0].column_names, part, table.column_names)
+        for field in table.schema:
+            before = types.get(field.name, field.type)
+            # A part whose column is empty throughout may not know the type.
+            types[field.name] = field.type if pa.types.is_null(before) else before
+            if field.type != types[field.name] and not pa.types.is_null(field.type):
+                raise RecordsError(
+                    f"the column '{field.name}' is of type {field.type}, and {before} in the parts before",
+                    where=_label(part),
+                    next_step="export all parts with the same types",
+                )
+    return pa.concat_tables(tables, promote_options="default")
+
+
+def _check_same_columns(first: Path, names: list[str], part: Path, others: list[str]) -> None:
+    if names != others:
+        missing, new = [n for n in names if n not in others], [n for n in others if n not in names]
+        what = f"the column '{missing[0]}' is missing" if missing else "the columns stand in another order"
+        raise RecordsError(
+            f"the column '{new[0]}' is new" if new and not missing else what,
+            where=_label(part),
+            expected=f"the columns of {_label(first)}: {', '.join(names)}",
+            next_step="export all parts with the same columns",
+        )
+
+
+def _label(path: Path) -> str:
+    """The file as a person finds it: a part with its folder."""
+    return f"{path.parent.name}/{path.name}" if path.name.startswith("part-") else path.name
+
+
+def _verify_checksums(folder: Path, paths: list[Path]) -> None:
     """Hold the files against ``SHA256SUMS`` where the folder brings one."""
     listing = folder / CHECKSUMS
     if not listing.is_file():
@@ -205,11 +331,12 @@ def _verify_checksums(folder: Path, tables: Mapping[str, Path]) -> None:
     for line in listing.read_text(encoding="utf-8", errors="replace").splitlines():
         digest, _, name = line.partition(" ")
         expected[name.strip().removeprefix("*").removeprefix("./")] = digest.lower()
-    for path in tables.values():
-        if path.name in expected and file_sha256(path) != expected[path.name]:
+    for path in paths:
+        name = path.relative_to(folder).as_posix()
+        if name in expected and file_sha256(path) != expected[name]:
             raise RecordsError(
                 "the file does not match its checksum",
-                where=f"{path.name} in {CHECKSUMS}",
+                where=f"{name} in {CHECKSUMS}",
                 next_step="fetch the file again, or remove its line if the change is wanted",
             )
 
@@ -229,7 +356,7 @@ def _read_parquet(path: Path) -> pa.Table:
     except (OSError, pa.ArrowException, ValueError) as error:
         reason = " ".join(str(error).split())[:160]
         raise RecordsError(
-            f"the Parquet file is damaged ({reason})", where=path.name, next_step="export it again"
+            f"the Parquet file is damaged ({reason})", where=_label(path), next_step="export it again"
         ) from error
 
 
@@ -283,36 +410,38 @@ def _check_csv_bytes(path: Path, encoding: str) -> None:
             except UnicodeDecodeError as error:
                 raise RecordsError(
                     f"the bytes are not {encoding}",
-                    where=f"{path.name}, line {number}",
+                    where=f"{_label(path)}, line {number}",
                     next_step="set csv_encoding in configs/records.yaml to the file's encoding",
                 ) from error
             if b"\0" in line:
                 raise RecordsError(
-                    "there is a NUL byte", where=f"{path.name}, line {number}", next_step="export it again"
+                    "there is a NUL byte", where=f"{_label(path)}, line {number}", next_step="export it again"
                 )
             last = line
     if not last.endswith((b"\n", b"\r")):
         raise RecordsError(
             "the file ends within a line, so it was probably cut short",
-            where=f"{path.name}, last line",
+            where=f"{_label(path)}, last line",
             next_step="export it again; a whole file ends with a line end",
         )
 
 
-def _stage_csv(con: duckdb.DuckDBPyConnection, name: str, path: Path, config: RecordsConfig) -> None:
-    _check_csv_bytes(path, config.csv_encoding)
+def _stage_csv(
+    con: duckdb.DuckDBPyConnection, create: str, path: Path, config: RecordsConfig, names: list[str]
+) -> None:
+    columns = ", ".join(f"{quote_text(name)}: 'VARCHAR'" for name in names)
     try:
         con.execute(
-            f'CREATE OR REPLACE TABLE "raw_{name}" AS SELECT * FROM read_csv(?, header=true, '
+            f"{create} SELECT * FROM read_csv(?, header=true, "
             "all_varchar=true, auto_detect=false, delim=?, quote='\"', escape='\"', nullstr='', encoding=?, "
-            f"columns={_csv_header(path, config)}, null_padding=false, strict_mode=true)",
+            f"columns={{{columns}}}, null_padding=false, strict_mode=true)",
             [str(path), config.csv_delimiter, config.csv_encoding],
         )
     except duckdb.Error as error:
         lines = [part.strip() for part in str(error).splitlines() if part.strip()]
         reason = next((part for part in lines if part.startswith(("Expected", "Value", "Row"))), lines[0])
         line = next((part for part in lines if "Line:" in part), "").partition("Line:")[2].strip()
-        where = f"{path.name}, line {line}" if line else path.name
+        where = f"{_label(path)}, line {line}" if line else _label(path)
         raise RecordsError(
             f"the CSV cannot be read: {reason[:160]}",
             where=where,
@@ -320,7 +449,7 @@ def _stage_csv(con: duckdb.DuckDBPyConnection, name: str, path: Path, config: Re
         ) from error
 
 
-def _csv_header(path: Path, config: RecordsConfig) -> str:
+def _csv_header(path: Path, config: RecordsConfig) -> list[str]:
     encoding = "utf-8-sig" if config.csv_encoding == "utf-8" else config.csv_encoding
     try:
         with path.open(encoding=encoding, newline="") as stream:
@@ -328,7 +457,7 @@ def _csv_header(path: Path, config: RecordsConfig) -> str:
     except (UnicodeError, csv.Error) as error:
         raise RecordsError(
             f"the header cannot be read as {config.csv_encoding}: {error}",
-            where=f"{path.name}, line 1",
+            where=f"{_label(path)}, line 1",
             next_step="set csv_encoding in configs/records.yaml to the file's encoding, or export it again",
         ) from error
     names = [cell.strip() for cell in cells]
@@ -336,8 +465,8 @@ def _csv_header(path: Path, config: RecordsConfig) -> str:
     if other is not None:
         raise RecordsError(
             f"the header is one column, with {other!r} in it",
-            where=f"{path.name}, line 1",
+            where=f"{_label(path)}, line 1",
             next_step=f"set csv_delimiter in configs/records.yaml (now {config.csv_delimiter!r})",
         )
-    _check_names(names, f"{path.name}, line 1")
-    return "{" + ", ".join(f"""'{name.replace("'", "''")}': 'VARCHAR'""" for name in names) + "}"
+    _check_names(names, f"{_label(path)}, line 1")
+    return names

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import difflib
 import re
-from dataclasses import asdict, dataclass, field
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 import duckdb
 import pandas as pd
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from overdue_ml.config import RecordsConfig
 from overdue_ml.errors import RecordsError
 from overdue_ml.records.contracts import CONTRACTS, SQL_TYPE, Column, Rule, Table, table_rules
+from overdue_ml.records.mapping import quote_name
 
 _KEYS_SHOWN = 5
 _KEY_LENGTH_SHOWN = 60
@@ -63,6 +67,27 @@ class TableResult:
 
 
 @dataclass(frozen=True)
+class FreshnessResult:
+    """How old the newest event of a table is: a warning, never a rejection.
+
+    Attributes
+    ----------
+    table, column : str
+    newest : datetime.date or None
+        The latest event up to the date asked for; None if there is none.
+    age_days : int or None
+    is_stale : bool
+        Whether it is older than ``max_age_days``, or missing.
+    """
+
+    table: str
+    column: str
+    newest: dt.date | None
+    age_days: int | None
+    is_stale: bool
+
+
+@dataclass(frozen=True)
 class ValidationReport:
     """The outcome of every rule on every table.
 
@@ -72,11 +97,20 @@ class ValidationReport:
     rules : list of RuleResult
     max_rejected_share : float
         The limit that was in force.
+    as_of : datetime.date or None
+        The date for which freshness was asked, if it was.
+    max_age_days : int or None
+        The age from which on a table is stale.
+    freshness : list of FreshnessResult
+        One for each table whose events come regularly; empty without ``as_of``.
     """
 
     max_rejected_share: float
     tables: list[TableResult] = field(default_factory=list)
     rules: list[RuleResult] = field(default_factory=list)
+    as_of: dt.date | None = None
+    max_age_days: int | None = None
+    freshness: list[FreshnessResult] = field(default_factory=list)
 
     @property
     def passed(self) -> bool:
@@ -94,6 +128,12 @@ class ValidationReport:
             "max_rejected_share": self.max_rejected_share,
             "tables": [asdict(t) | {"rejected_share": t.rejected_share} for t in self.tables],
             "rules": [asdict(r) | {"first_keys": list(r.first_keys)} for r in self.rules],
+            "as_of": None if self.as_of is None else self.as_of.isoformat(),
+            "max_age_days": self.max_age_days,
+            "freshness": [
+                asdict(f) | {"newest": None if f.newest is None else f.newest.isoformat()}
+                for f in self.freshness
+            ],
         }
 
     def raise_if_failed(self) -> None:
@@ -122,11 +162,6 @@ class ValidationReport:
 
 def _clip(key: str) -> str:
     return key if len(key) <= _KEY_LENGTH_SHOWN else key[:_KEY_LENGTH_SHOWN] + "..."
-
-
-def quote_name(name: str) -> str:
-    """A column name as a SQL identifier, whatever stands in it."""
-    return '"' + name.replace('"', '""') + '"'
 
 
 def _base_type(duckdb_type: str) -> str:
@@ -205,6 +240,7 @@ def _present_columns(con: duckdb.DuckDBPyConnection, table: Table) -> dict[str, 
             hint = f"add the column '{column.name}'"
             if near:
                 hint = f"rename '{folded[near[0]]}' to '{column.name}'"
+            hint += ", or map it in the records config ('overdue-ml validate --suggest' proposes how)"
             raise RecordsError(
                 f"the column '{column.name}' is missing",
                 where=f"table {table.name}; it has {', '.join(types) or 'no columns'}",
@@ -236,7 +272,7 @@ def validate_table(
     Returns
     -------
     accepted : pyarrow.Table
-        Typed rows sorted by key.
+        Typed rows sorted by key, or by all columns where there is none.
     rejected : pyarrow.Table
         The broken rows as they came, with a ``rule`` column.
 
@@ -266,14 +302,16 @@ def validate_table(
     rows, rejected_rows, repeated = (int(n) for n in counts[:3])
     if rows == 0:
         raise RecordsError("the table has no rows", where=f"table {table.name}", next_step="export it again")
+    naming = table.naming(types)
     report.tables.append(TableResult(table.name, rows, rows - rejected_rows, rejected_rows))
     for rule, count in zip(rules, counts[3:], strict=True):
-        keys = _first_keys(con, table, f"list_contains(broken, '{rule.name}')") if count else ()
+        keys = _first_keys(con, naming, f"list_contains(broken, '{rule.name}')") if count else ()
         report.rules.append(RuleResult(table.name, rule.name, rule.meaning, rows, int(count), keys))
-    keys = _first_keys(con, table, "copy > 1") if repeated else ()
-    report.rules.append(
-        RuleResult(table.name, "row_repeated", "no row stands twice to the letter", rows, repeated, keys)
-    )
+    keys = _first_keys(con, naming, "copy > 1") if repeated else ()
+    if table.key_in(types):
+        report.rules.append(
+            RuleResult(table.name, "row_repeated", "no row stands twice to the letter", rows, repeated, keys)
+        )
     return _split(con, table, declared, extras)
 
 
@@ -295,12 +333,16 @@ def _stage_checked(
     cells += "".join(f", {quote_name(name)} AS x_{i}" for i, name in enumerate(extras))
     same = ", ".join(quote_name(name) for name in types)
     # A key is a duplicate only among rows that differ: letter-for-letter copies are `row_repeated`.
+    copy = f"row_number() OVER (PARTITION BY {same})" if table.key_in(pairs) else "1"
+    if table.key_in(pairs) and table.optional_key():
+        named = " AND ".join(f"{pairs[name][1]} IS NOT NULL" for name in table.optional_key())
+        copy = f"CASE WHEN {named} THEN {copy} ELSE 1 END"
     tests = ", ".join(f"CASE WHEN {_among_first_copies(r.broken)} THEN '{r.name}' END" for r in rules)
     try:
         con.execute(
             f"""CREATE OR REPLACE TEMP TABLE checked AS
             WITH copies AS (
-                SELECT {cells}, row_number() OVER (PARTITION BY {same}) AS copy FROM "raw_{table.name}"
+                SELECT {cells}, {copy} AS copy FROM "raw_{table.name}"
             )
             SELECT *, CASE WHEN copy > 1 THEN []
                 ELSE list_filter([{tests}], lambda x: x IS NOT NULL) END AS broken
@@ -321,8 +363,8 @@ def _among_first_copies(predicate: str) -> str:
     return predicate.replace("count(*) OVER", "count(*) FILTER (WHERE copy = 1) OVER")
 
 
-def _first_keys(con: duckdb.DuckDBPyConnection, table: Table, where: str) -> tuple[str, ...]:
-    key = " || ' ' || ".join(f"coalesce(\"raw_{name}\", '(empty)')" for name in table.key)
+def _first_keys(con: duckdb.DuckDBPyConnection, names: tuple[str, ...], where: str) -> tuple[str, ...]:
+    key = " || ' ' || ".join(f"coalesce(\"raw_{name}\", '(empty)')" for name in names)
     rows = con.execute(
         f"SELECT DISTINCT {key} AS k FROM checked WHERE {where} ORDER BY k LIMIT {_KEYS_SHOWN}"
     ).fetchall()
@@ -334,7 +376,12 @@ def _split(
 ) -> tuple[pa.Table, pa.Table]:
     typed = ", ".join(f'"v_{c.name}" AS "{c.name}"' for c in declared)
     plain = "".join(f", x_{i} AS {quote_name(name)}" for i, name in enumerate(extras))
-    order = ", ".join(f'"v_{name}"' for name in table.key)
+    names = [c.name for c in declared]
+    sort = [f'"v_{name}"' for name in dict.fromkeys([*table.naming(names), *names])]
+    if not table.key_in(names) or table.optional_key():
+        # Rows that no key tells apart may differ in extra columns alone.
+        sort += [f"x_{i}" for i in range(len(extras))]
+    order = ", ".join(sort)
     accepted = con.sql(
         f"SELECT {typed}{plain} FROM checked WHERE copy = 1 AND len(broken) = 0 ORDER BY {order}"
     ).to_arrow_table()
@@ -346,6 +393,36 @@ def _split(
     ).to_arrow_table()
     con.register(table.name, accepted)
     return accepted, rejected
+
+
+def check_freshness(
+    report: ValidationReport, tables: Mapping[str, pa.Table], as_of: dt.date, max_age_days: int
+) -> ValidationReport:
+    """Look how old the newest event of each table is at the end of ``as_of``.
+
+    Parameters
+    ----------
+    report : ValidationReport
+    tables : mapping of str to pyarrow.Table
+        Accepted rows.
+    as_of : datetime.date
+    max_age_days : int
+
+    Returns
+    -------
+    ValidationReport
+        The same with the freshness of each table whose contract names an event date.
+    """
+    found = []
+    for name, table in CONTRACTS.items():
+        if name not in tables or table.event is None:
+            continue
+        days = tables[name].column(table.event)
+        # Dates to come say nothing about how far the records reach.
+        newest = pc.max(days.filter(pc.less_equal(days, pa.scalar(as_of, pa.date32())))).as_py()
+        age = None if newest is None else (as_of - newest).days
+        found.append(FreshnessResult(name, table.event, newest, age, age is None or age > max_age_days))
+    return replace(report, as_of=as_of, max_age_days=max_age_days, freshness=found)
 
 
 def ordered_tables(names: list[str]) -> list[Table]:

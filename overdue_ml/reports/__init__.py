@@ -1,4 +1,4 @@
-"""Pages and figures: the customer card, the evaluation of a run, and plots for notebooks.
+"""Pages and figures: the customer card, the evaluation of a run, a validation, and plots for notebooks.
 
 Everything is written from data that other layers computed; nothing here scores or decides.
 """
@@ -12,6 +12,7 @@ from overdue_ml.reports.figures import (
     plot_score_distribution,
     save_figures,
 )
+from overdue_ml.reports.validation import render_validation
 
 __all__ = [
     "Card",
@@ -22,5 +23,6 @@ __all__ = [
     "plot_score_distribution",
     "render_card",
     "render_evaluation",
+    "render_validation",
     "save_figures",
 ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import json
 
 import pandas as pd
@@ -10,6 +11,7 @@ import pytest
 
 from overdue_ml.config import RecordsConfig
 from overdue_ml.errors import ConfigError, RecordsError
+from overdue_ml.jobs.text import validation_text
 from overdue_ml.jobs.validate import run_validate
 
 
@@ -35,6 +37,7 @@ def test_it_writes_the_report_and_the_rejected_rows(source, tmp_path):
     report = run_validate(source, RecordsConfig(), out)
     assert names(out) == {
         "report.json",
+        "report.html",
         "rejected",
         "rejected/accounts.parquet",
         "rejected/statements.parquet",
@@ -70,7 +73,7 @@ def test_sound_records_have_an_empty_folder_of_rejected_rows(source, tmp_path):
     )
     report = run_validate(source, RecordsConfig(), tmp_path / "out")
     assert report.passed
-    assert names(tmp_path / "out") == {"report.json", "rejected"}
+    assert names(tmp_path / "out") == {"report.json", "report.html", "rejected"}
 
 
 def test_the_limit_comes_from_the_config(source):
@@ -113,3 +116,39 @@ def test_records_that_cannot_be_read_leave_the_earlier_report(source, tmp_path):
     with pytest.raises(RecordsError, match="0 bytes"):
         run_validate(source, RecordsConfig(), out)
     assert names(out) == before
+
+
+@pytest.mark.parametrize(
+    ("as_of", "limit", "age", "newest", "stale"),
+    [
+        ("2005-03-17", 45, 45, "2005-01-31", False),
+        ("2005-03-18", 45, 46, "2005-01-31", True),
+        ("2005-03-18", 46, 46, "2005-01-31", False),
+        ("2005-01-31", 0, 0, "2005-01-31", False),
+        # The only statement lies after the day: nothing reaches up to it.
+        ("2005-01-30", 45, None, None, True),
+    ],
+)
+def test_freshness_is_a_warning_and_no_rejection(source, tmp_path, as_of, limit, age, newest, stale):
+    config = RecordsConfig(max_age_days=limit, max_rejected_share=0.5)
+    day = dt.date.fromisoformat(as_of)
+    report = run_validate(source, config, tmp_path / "out", day)
+    told = json.loads((tmp_path / "out" / "report.json").read_text(encoding="utf-8"))
+    # Accounts are opened when they are opened: an old one is not a stale table.
+    assert told["freshness"] == [
+        {
+            "table": "statements",
+            "column": "statement_date",
+            "newest": newest,
+            "age_days": age,
+            "is_stale": stale,
+        }
+    ]
+    assert (told["as_of"], told["max_age_days"]) == (as_of, limit)
+    plain = run_validate(source, config)
+    assert report.passed
+    assert report.rules == plain.rules
+    assert plain.freshness == []
+    text = validation_text(report, None)
+    assert ("Warning: statements" in text) == stale
+    assert ("stale</td>" in (tmp_path / "out" / "report.html").read_text(encoding="utf-8")) == stale
