@@ -284,7 +284,8 @@ class OverdueClassifier(ClassifierMixin, BaseEstimator):
             "monotone_constraints": self._constraints,
             "seed": seed,
             "deterministic": True,
-            "force_row_wise": True,
+            # Determinism needs one of the two; by row is slower where few columns are drawn for a tree.
+            "force_col_wise": True,
             "num_threads": 1,
             "verbosity": -1,
         }
