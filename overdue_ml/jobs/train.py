@@ -35,6 +35,9 @@ from overdue_ml.tracking import RegisteredRun, TrainingRecord, log_run, open_sto
 #: Below this a model is noise: a validator would stop here, so do we.
 MIN_POSITIVES = 50
 _EXPLAINED_ROWS = 2000
+#: What the page shows of each as_of date; evaluation.json has every metric.
+_BY_DATE = ["as_of_date", "n", "overdue_rate", "mean_p", "auc", "ks", "brier", "ece"]
+_HEADINGS = {"as_of_date": "as of", "overdue_rate": "overdue", "mean_p": "mean p"}
 
 
 @dataclass(frozen=True)
@@ -273,13 +276,14 @@ def _write_evidence(
         "metrics": evaluation.overall,
         "calibration": evaluation.calibration,
         "capture": evaluation.capture,
-        "by as_of date": evaluation.by_date,
+        "by as_of date": evaluation.by_date[_BY_DATE].rename(columns=_HEADINGS),
         "mean absolute contribution by reason (log-odds)": importance.rename("value")
         .rename_axis("reason_code")
         .reset_index(),
     }
     head = {"trained as of": ", ".join(facts["as_of"]), "tested as of": ", ".join(facts["test_as_of"])}
-    page = render_evaluation(tables, head, data_sheet={str(k): str(v) for k, v in facts.items()})
+    sheet = {key.replace("_", " "): _in_words(value) for key, value in facts.items()}
+    page = render_evaluation(tables, head, data_sheet=sheet)
     (out["evaluation"] / "evaluation.html").write_text(page, encoding="utf-8")
     save_figures(
         {
@@ -291,6 +295,15 @@ def _write_evidence(
         out["figures"],
     )
     return out
+
+
+def _in_words(value: object) -> str:
+    """A fact as a person reads it."""
+    if isinstance(value, Mapping):
+        return ", ".join(f"{key} {_in_words(item)}" for key, item in value.items()) or "none"
+    if isinstance(value, list):
+        return ", ".join(_in_words(item) for item in value) or "none"
+    return f"{value:,}" if isinstance(value, int) else str(value)
 
 
 def _record(

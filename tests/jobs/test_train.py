@@ -119,6 +119,10 @@ def test_the_run_holds_what_a_validator_asks_for_and_no_customer(line):
         "config/config.json", "evaluation/evaluation.json", "evaluation/evaluation.html",
         "evaluation/data_sheet.json", "figures/calibration.png", "figures/capture.png", "figures/reasons.png",
     } <= kept  # fmt: skip
+    page = next(line.models.rglob("evaluation.html")).read_text(encoding="utf-8")
+    assert "on_time 2,3" in page
+    assert "{'" not in page
+    assert "['" not in page
     planted = pd.read_csv(line.records / "accounts.csv")["customer_id"].iloc[[0, 1500, 2999]]
     for path in line.models.rglob("*"):
         if path.is_file():
