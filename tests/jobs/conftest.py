@@ -13,7 +13,6 @@ from overdue_ml.config import EvaluationConfig, ModelConfig, RecordsConfig, Remi
 from overdue_ml.jobs.promote import run_promote
 from overdue_ml.jobs.score import ScoreResult, ScoreSettings, run_score
 from overdue_ml.jobs.train import TrainResult, run_train
-from overdue_ml.records import Records
 from overdue_ml.tracking import load_model, open_store
 
 TAIWAN = Path(__file__).parents[2] / "data" / "taiwan"
@@ -68,16 +67,3 @@ def line(tmp_path_factory: pytest.TempPathFactory) -> Line:
     registered = load_model(open_store(models), "overdue@champion")
     scored = run_score(records, AS_OF, registered, out, small_settings())
     return Line(records, models, out, trained, scored)
-
-
-@pytest.fixture
-def book(tmp_path: Path) -> Path:
-    """A fresh copy of a small book, to be broken."""
-    return write_book(tmp_path / "book", 300)
-
-
-def as_records(tables: dict[str, pd.DataFrame]) -> Records:
-    """Records from DataFrames."""
-    from overdue_ml.records import load_records
-
-    return load_records(tables)

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import shutil
 
 import pandas as pd
 import pytest
 
+from overdue_ml.config import RemindersConfig
 from overdue_ml.errors import ConfigError, RecordsError
 from overdue_ml.jobs.explain import run_explain
 from overdue_ml.jobs.monitor import run_monitor
+from overdue_ml.jobs.score import ScoreSettings, run_score
+from overdue_ml.tracking import load_model, open_store
 
 
 @pytest.fixture(scope="module")
@@ -33,8 +37,18 @@ def test_the_card_says_why_in_the_language_asked_for(line, first, lang, tmp_path
 
 
 def test_the_card_shows_only_what_was_known(line, first, tmp_path):
-    result = run_explain(line.out, first["customer_id"], out=tmp_path / "card.html")
-    assert pd.to_datetime(result.card.statements["statement_date"]).max() <= pd.Timestamp("2005-09-30")
+    """On 31 July the statements of April to June were known, those of July to September were not."""
+    registered = load_model(open_store(line.models), "overdue@champion")
+    run_score(
+        line.records,
+        dt.date(2005, 7, 31),
+        registered,
+        tmp_path / "out",
+        ScoreSettings(reminders=RemindersConfig(lead_days=31)),
+    )
+    result = run_explain(tmp_path / "out", first["customer_id"], out=tmp_path / "card.html")
+    shown = pd.to_datetime(result.card.statements["statement_date"]).dt.date.tolist()
+    assert shown == [dt.date(2005, 4, 30), dt.date(2005, 5, 31), dt.date(2005, 6, 30)]
 
 
 def test_an_unknown_customer_language_and_run_are_one_sentence(line, first, tmp_path):
