@@ -1,22 +1,12 @@
-"""Typed settings: one pydantic model for each YAML file in ``configs/``; unknown keys are errors.
-
-YAML is read by the rules of version 1.2 where version 1.1 surprises: ``yes`` and ``on`` stay text,
-``030`` is not 24, and a key that stands twice is an error instead of a silent last-one-wins.
-"""
+"""The settings models: one for each YAML file in ``configs/``; unknown keys are errors."""
 
 from __future__ import annotations
 
-import hashlib
-import json
 import re
 import zoneinfo
-from pathlib import Path
-from typing import Any, Literal, Self, TypeVar
+from typing import Literal, Self
 
-import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
-
-from overdue_ml.errors import ConfigError
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 
 class _Settings(BaseModel):
@@ -113,6 +103,11 @@ class RecordsConfig(_Settings):
         Columns of ``customers`` that never become features.
     attributes : list of str
         Columns of ``customers`` that become categorical features.
+    posting_lag_days : int
+        Days from ``paid_on`` until the lender knows of a payment without ``known_on``.
+    tolerance_amount, tolerance_ratio : float
+        An instalment that is short by no more than the larger of this amount and this share of its amount
+        due counts as settled.
     max_age_days : int
         A table whose newest event is older than this on a date that is asked for gets a warning.
     mapping : mapping of str to TableMapping
@@ -137,6 +132,9 @@ class RecordsConfig(_Settings):
         "nationality",
     ]
     attributes: list[str] = []
+    posting_lag_days: int = Field(default=0, ge=0, le=366)
+    tolerance_amount: float = Field(default=0.0, ge=0.0)
+    tolerance_ratio: float = Field(default=0.0, ge=0.0, le=1.0)
     max_age_days: int = Field(default=45, ge=0, le=36525)
     mapping: dict[str, TableMapping] = {}
 
@@ -165,20 +163,29 @@ class LabelsConfig(_Settings):
 
     Parameters
     ----------
-    source : {'labels', 'next_statement'}
-        The ``labels`` table, or the days past due of the first statement after the as_of date.
+    source : {'labels', 'next_statement', 'instalments'}
+        The ``labels`` table, the days past due of the first statement after the as_of date, or the settled
+        instalments that fall due after it.
     horizon_days : int
-        How far after the as_of date the deciding statement may lie.
+        How far after the as_of date the deciding statement or due date may lie.
     overdue_dpd : int
         Days past due from which on a customer counts as overdue.
-    population : {'all', 'pre_due'}
-        Everyone, or only customers without days past due on the as_of date.
+    grace_days : int
+        Days after the due date before the days past due of the label begin to count (instalments).
+    technical_days : int
+        Days after the deadline within which technical payments may still excuse an instalment
+        (instalments; only where payments say which are technical).
+    population : {'all', 'pre_due', 'past_due'}
+        Everyone, only customers without days past due on the as_of date, or only those with: then the
+        label is the roll to a worse bucket (1-30, 31-60, 61-90, 90+).
     """
 
-    source: Literal["labels", "next_statement"] = "labels"
+    source: Literal["labels", "next_statement", "instalments"] = "labels"
     horizon_days: int = Field(default=31, ge=1, le=366)
     overdue_dpd: int = Field(default=1, ge=1, le=360)
-    population: Literal["all", "pre_due"] = "all"
+    grace_days: int = Field(default=0, ge=0, le=90)
+    technical_days: int = Field(default=7, ge=0, le=90)
+    population: Literal["all", "pre_due", "past_due"] = "all"
 
 
 class SplitConfig(_Settings):
@@ -232,6 +239,28 @@ class EvaluationConfig(_Settings):
     top: list[float] = [0.05, 0.1, 0.2]
 
 
+class AuditConfig(_Settings):
+    """The leakage audit that every training run begins with.
+
+    Parameters
+    ----------
+    dates : int
+        On how many of the training dates, spread evenly, the features are built again without the future;
+        0 for none.
+    customers : int
+        On how many customers, drawn by a hash of their id.
+    max_auc : float
+        A single feature that ranks the training rows better than this is suspicious.
+    on_hit : {'refuse', 'record'}
+        Stop, or train nevertheless and say so in the data sheet.
+    """
+
+    dates: int = Field(default=2, ge=0)
+    customers: int = Field(default=500, ge=1)
+    max_auc: float = Field(default=0.9, gt=0.5, le=1.0)
+    on_hit: Literal["refuse", "record"] = "refuse"
+
+
 class TrainConfig(_Settings):
     """``configs/train.yaml``: everything a training run depends on besides the records."""
 
@@ -240,6 +269,7 @@ class TrainConfig(_Settings):
     split: SplitConfig = SplitConfig()
     model: ModelConfig = ModelConfig()
     evaluation: EvaluationConfig = EvaluationConfig()
+    audit: AuditConfig = AuditConfig()
     experiment: str = "overdue"
     registered_model: str = "overdue"
 
@@ -303,162 +333,9 @@ class RemindersConfig(_Settings):
     rank_by: Literal["expected_overdue_amount", "log_odds"] = "expected_overdue_amount"
 
 
-_Model = TypeVar("_Model", bound=_Settings)
-
 CONFIG_FILES: dict[str, type[_Settings]] = {
     "records.yaml": RecordsConfig,
     "train.yaml": TrainConfig,
     "score.yaml": ScoreConfig,
     "reminders.yaml": RemindersConfig,
 }
-
-
-class _Loader(yaml.SafeLoader):
-    """YAML 1.2 scalars and no repeated keys."""
-
-
-_RESOLVERS: list[tuple[str, re.Pattern[str], str]] = [
-    ("tag:yaml.org,2002:bool", re.compile(r"^(?:true|True|TRUE|false|False|FALSE)$"), "tTfF"),
-    ("tag:yaml.org,2002:int", re.compile(r"^[-+]?(?:0|[1-9][0-9]*)$"), "-+0123456789"),
-    (
-        "tag:yaml.org,2002:float",
-        re.compile(r"^[-+]?(?:[0-9]+\.[0-9]*|\.[0-9]+|[0-9]+(?=[eE]))(?:[eE][-+]?[0-9]+)?$"),
-        "-+0123456789.",
-    ),
-    ("tag:yaml.org,2002:null", re.compile(r"^(?:~|null|Null|NULL|)$"), "~nN\0"),
-]
-_Loader.yaml_implicit_resolvers = {}
-for _tag, _pattern, _first in _RESOLVERS:
-    _Loader.add_implicit_resolver(_tag, _pattern, list(_first) + ([""] if "\0" in _first else []))
-
-
-def _mapping_without_repeats(loader: _Loader, node: yaml.MappingNode) -> dict[Any, Any]:
-    seen: set[Any] = set()
-    for key_node, _ in node.value:
-        key = loader.construct_object(key_node, deep=True)
-        if not isinstance(key, str | int | float | bool | None):
-            raise yaml.constructor.ConstructorError(
-                None, None, "a key is not plain text", key_node.start_mark
-            )
-        if key in seen:
-            raise yaml.constructor.ConstructorError(
-                None, None, f"the key '{key}' stands twice", key_node.start_mark
-            )
-        seen.add(key)
-    return loader.construct_mapping(node, deep=True)
-
-
-_Loader.add_constructor("tag:yaml.org,2002:map", _mapping_without_repeats)
-
-
-def read_yaml(path: Path) -> dict[str, Any]:
-    """Read one YAML mapping; see the module docstring for the dialect.
-
-    Raises
-    ------
-    ConfigError
-        If the file is missing, is not YAML or is not a mapping.
-    """
-    try:
-        text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(
-            f"the config cannot be read: {error}", where=str(path), next_step="give an existing UTF-8 file"
-        ) from error
-    return parse_yaml(text, where=str(path))
-
-
-def parse_yaml(text: str, where: str) -> dict[str, Any]:
-    """Parse YAML text to a mapping; an empty document is an empty mapping."""
-    try:
-        # A SafeLoader with fewer implicit types: nothing but plain data can come out.
-        data = yaml.load(text, Loader=_Loader)  # noqa: S506
-    except (yaml.YAMLError, ValueError, RecursionError) as error:  # ValueError: `!!int x`
-        raise ConfigError(f"not valid YAML: {' '.join(str(error).split())}", where=where) from error
-    if data is None:
-        return {}
-    if not isinstance(data, dict):
-        raise ConfigError(
-            "the config is not a mapping", where=where, expected="'key: value' lines at the top level"
-        )
-    return data
-
-
-def build_config(model: type[_Model], data: dict[str, Any] | None = None, *, where: str = "config") -> _Model:
-    """Validate a mapping against a settings model.
-
-    Raises
-    ------
-    ConfigError
-        Naming each key that is unknown, of the wrong type or out of range.
-    """
-    try:
-        return model.model_validate(data or {})
-    except ValidationError as error:
-        faults = []
-        for item in error.errors():
-            key = ".".join(str(part) for part in item["loc"]) or "(whole file)"
-            if item["type"] == "extra_forbidden":
-                faults.append(f"{key}: unknown key")
-            else:
-                faults.append(f"{key}: {item['msg']}, not {_short(item.get('input'))}")
-        raise ConfigError(
-            f"{len(faults)} setting(s) cannot be used: {'; '.join(faults)}",
-            where=where,
-            next_step=f"allowed keys are {', '.join(model.model_fields)}",
-        ) from None
-
-
-def _short(value: object) -> str:
-    text = repr(value)
-    return text if len(text) <= 60 else text[:57] + "..."
-
-
-def load_config(model: type[_Model], path: Path | None = None, overrides: list[str] | None = None) -> _Model:
-    """Settings from a YAML file and ``key=value`` overrides, on top of the defaults.
-
-    Parameters
-    ----------
-    model : type
-        One of the settings models of this module.
-    path : Path, optional
-        YAML file; without it the defaults hold.
-    overrides : list of str, optional
-        ``a.b=value`` items; the value is read as YAML.
-
-    Returns
-    -------
-    config
-        An instance of ``model``.
-
-    Raises
-    ------
-    ConfigError
-        If the file or an override cannot be used.
-
-    Examples
-    --------
-    >>> load_config(TrainConfig, overrides=["model.num_leaves=15"]).model.num_leaves
-    15
-    """
-    data = read_yaml(path) if path is not None else {}
-    for item in overrides or []:
-        key, equals, raw = item.partition("=")
-        if not equals or not key.strip():
-            raise ConfigError(f"'{item}' is not an override", expected="key=value, as model.num_leaves=15")
-        value = parse_yaml(f"value: {raw}", where=f"--set {key}")["value"]
-        node = data
-        *parents, leaf = key.strip().split(".")
-        for part in parents:
-            child = node.setdefault(part, {})
-            if not isinstance(child, dict):
-                raise ConfigError(f"'{part}' in '{key}' is not a group of settings", where="--set")
-            node = child
-        node[leaf] = value
-    return build_config(model, data, where=str(path) if path else "--set")
-
-
-def config_hash(*configs: BaseModel) -> str:
-    """SHA-256 of the settings as canonical JSON: 64 hexadecimal digits."""
-    payload = [[type(c).__name__, c.model_dump(mode="json")] for c in configs]
-    return hashlib.sha256(json.dumps(payload, sort_keys=True).encode()).hexdigest()
