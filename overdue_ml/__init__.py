@@ -22,19 +22,26 @@ if TYPE_CHECKING:
     from overdue_ml.features import audit_leakage as audit_leakage
     from overdue_ml.features import build_features as build_features
     from overdue_ml.features import feature_catalogue as feature_catalogue
+    from overdue_ml.features import flag_suspicious as flag_suspicious
     from overdue_ml.labels import TimeSeriesPanelSplit as TimeSeriesPanelSplit
     from overdue_ml.labels import label_customers as label_customers
+    from overdue_ml.labels import maturity as maturity
     from overdue_ml.labels import observation_points as observation_points
+    from overdue_ml.labels import sensitivity_grid as sensitivity_grid
     from overdue_ml.labels import split_by_customer as split_by_customer
     from overdue_ml.labels import split_by_time as split_by_time
+    from overdue_ml.labels import verdicts_by_date as verdicts_by_date
     from overdue_ml.metrics import evaluate_scores as evaluate_scores
     from overdue_ml.model import OverdueClassifier as OverdueClassifier
     from overdue_ml.records import Records as Records
     from overdue_ml.records import SettlementRules as SettlementRules
     from overdue_ml.records import compute_facts as compute_facts
+    from overdue_ml.records import compute_histories as compute_histories
     from overdue_ml.records import load_records as load_records
     from overdue_ml.records import simulate as simulate
+    from overdue_ml.records import simulate_to as simulate_to
     from overdue_ml.reminders import rank_customers as rank_customers
+    from overdue_ml.reports import plot_verdicts as plot_verdicts
 
 __version__ = "0.1.0"
 
@@ -52,19 +59,26 @@ _HOME = {
     "audit_leakage": "features",
     "build_features": "features",
     "compute_facts": "records",
+    "compute_histories": "records",
     "evaluate_scores": "metrics",
     "explain_scores": "explain",
     "feature_catalogue": "features",
+    "flag_suspicious": "features",
     "label_customers": "labels",
     "load_config": "config",
     "load_records": "records",
+    "maturity": "labels",
     "observation_points": "labels",
+    "plot_verdicts": "reports",
     "rank_customers": "reminders",
+    "sensitivity_grid": "labels",
     "simulate": "records",
+    "simulate_to": "records",
     "split_by_customer": "labels",
     "split_by_time": "labels",
     "sum_by_reason": "explain",
     "top_reasons": "explain",
+    "verdicts_by_date": "labels",
 }
 
 __all__ = ["__version__", *sorted(_HOME)]

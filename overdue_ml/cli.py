@@ -289,7 +289,8 @@ def monitor(
     from overdue_ml.jobs.monitor import run_monitor
     from overdue_ml.jobs.text import monitor_text
 
-    labels = load_config(LabelsConfig, config, settings)
+    # Without settings of its own an outcome is what it was when the model was trained.
+    labels = load_config(LabelsConfig, config, settings) if config or settings else None
     result = run_monitor(scores, outcomes, load_config(RecordsConfig, records_config), labels)
     if as_json:
         realised = None if result.realised is None else result.realised.to_dict("records")

@@ -172,6 +172,9 @@ class LabelsConfig(_Settings):
         Days past due from which on a customer counts as overdue.
     grace_days : int
         Days after the due date before the days past due of the label begin to count (instalments).
+    posting_days : int
+        Days after the deadline within which money paid by it may still become known (instalments; only where
+        payments have ``known_on``, and not less than ``posting_lag_days`` of the records).
     technical_days : int
         Days after the deadline within which technical payments may still excuse an instalment
         (instalments; only where payments say which are technical).
@@ -184,6 +187,7 @@ class LabelsConfig(_Settings):
     horizon_days: int = Field(default=31, ge=1, le=366)
     overdue_dpd: int = Field(default=1, ge=1, le=360)
     grace_days: int = Field(default=0, ge=0, le=90)
+    posting_days: int = Field(default=7, ge=0, le=90)
     technical_days: int = Field(default=7, ge=0, le=90)
     population: Literal["all", "pre_due", "past_due"] = "all"
 

@@ -14,17 +14,21 @@ from overdue_ml.features.declare import (
     days,
     last,
 )
+from overdue_ml.features.function import FunctionFeature
 from overdue_ml.features.registry import Registry
+from overdue_ml.features.suspicious import SuspiciousFeature, flag_suspicious
 
 __all__ = [
     "ALL",
     "AttributeFeature",
     "DerivedFeature",
     "Feature",
+    "FunctionFeature",
     "LeakageFinding",
     "Measure",
     "Registry",
     "SqlFeature",
+    "SuspiciousFeature",
     "Window",
     "audit_leakage",
     "available_features",
@@ -32,5 +36,6 @@ __all__ = [
     "days",
     "default_registry",
     "feature_catalogue",
+    "flag_suspicious",
     "last",
 ]

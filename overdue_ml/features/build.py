@@ -14,7 +14,9 @@ from overdue_ml.errors import FeatureMismatchError, NothingToScoreError
 from overdue_ml.features.catalogue import default_registry
 from overdue_ml.features.declare import AnyFeature, AttributeFeature, DerivedFeature, Feature, SqlFeature
 from overdue_ml.features.engine import run_pass
+from overdue_ml.features.function import FunctionFeature, function_values
 from overdue_ml.features.registry import Registry
+from overdue_ml.features.states import state_events
 from overdue_ml.features.views import (
     Keys,
     is_available,
@@ -23,7 +25,7 @@ from overdue_ml.features.views import (
     missing_columns,
     statement_events,
 )
-from overdue_ml.records import Records
+from overdue_ml.records import Records, iter_histories
 from overdue_ml.records.dates import AsOf, parse_dates
 
 if TYPE_CHECKING:
@@ -102,6 +104,9 @@ def build_features(
         columns |= _sql_columns(con, records, keys, [f for f in wanted if isinstance(f, SqlFeature)])
         columns |= _attribute_columns(records, keys, [f for f in wanted if isinstance(f, AttributeFeature)])
     for feature in wanted:
+        if isinstance(feature, FunctionFeature):
+            columns[feature.name] = function_values(feature, records, keys.frame())
+    for feature in wanted:
         if isinstance(feature, DerivedFeature):
             columns[feature.name] = _derive(feature, columns)
     key = keys.frame()
@@ -130,10 +135,43 @@ def _declared_columns(
 ) -> dict[str, _Values]:
     if not features:
         return {}
+    found: dict[str, _Values] = {}
+    here = [f for f in features if f.measure.view == "statements"]
+    if here:
+        columns = sorted(set().union(*(f.columns for f in here)))
+        events = statement_events(con, records, keys, columns)
+        matrix = run_pass(events, here, keys.start, keys.day, n_threads)
+        found |= dict(zip((f.name for f in here), _transposed(matrix), strict=True))
+    others = [f for f in features if f.measure.view != "statements"]
+    return found | _instalment_columns(records, keys, others, n_threads)
+
+
+def _instalment_columns(
+    records: Records, keys: Keys, features: list[Feature], n_threads: int | None
+) -> dict[str, _Values]:
+    """What settlement tells, a part of the book at a time."""
+    by_view = [[f for f in features if f.measure.view == view] for view in ("instalments", "upcoming")]
+    found: dict[str, _Values] = {f.name: np.full(len(keys.day), np.nan) for f in features}
+    if not features:
+        return found
     columns = sorted(set().union(*(f.columns for f in features)))
-    events = statement_events(con, records, keys, columns)
-    matrix = run_pass(events, features, keys.start, keys.day, n_threads)
-    return {f.name: matrix[:, i] for i, f in enumerate(features)}
+    dates = [day.item() for day in np.unique(keys.day).astype("datetime64[D]")]
+    for part in iter_histories(records, as_of=dates):
+        customer_ids, events = state_events(part, columns)
+        rows, start = keys.rows_of(customer_ids)
+        for here in filter(None, by_view):
+            matrix = run_pass(events, here, start, keys.day[rows], n_threads)
+            for f, column in zip(here, _transposed(matrix), strict=True):
+                found[f.name][rows] = column
+    return found
+
+
+def _transposed(matrix: np.ndarray) -> np.ndarray:
+    """Columns first, copied a block at a time: a whole column would be read from all over the memory."""
+    columns = np.empty(matrix.shape[::-1])
+    for first in range(0, len(matrix), 1024):
+        columns[:, first : first + 1024] = matrix[first : first + 1024].T
+    return columns
 
 
 def _sql_columns(

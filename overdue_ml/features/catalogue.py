@@ -8,6 +8,7 @@ import pandas as pd
 
 from overdue_ml.features.account import account_features
 from overdue_ml.features.declare import AttributeFeature
+from overdue_ml.features.instalments import instalment_features
 from overdue_ml.features.registry import Registry
 from overdue_ml.features.repayment import DERIVED, statement_features
 
@@ -21,7 +22,7 @@ def default_registry(attributes: Sequence[str] = ()) -> Registry:
         Columns of ``customers``.
     """
     profile = [AttributeFeature(column) for column in attributes]
-    return Registry([*statement_features(), *account_features(), *DERIVED, *profile])
+    return Registry([*statement_features(), *account_features(), *DERIVED, *instalment_features(), *profile])
 
 
 def feature_catalogue() -> pd.DataFrame:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from overdue_ml.errors import ConfigError
+from overdue_ml.features.function import FunctionFeature
 
 Unit = Literal["days", "amount", "ratio", "count", "score", "category"]
 Statistic = Literal[
@@ -32,8 +33,35 @@ Statistic = Literal[
 Rollup = Literal["max", "min", "sum", "mean"]
 Operator = Literal["ratio", "difference", "product"]
 
-#: Views of events that the pass can read.
-VIEWS = ("statements",)
+
+@dataclass(frozen=True)
+class View:
+    """A list of dated events of each account, in the order in which statistics read them.
+
+    Parameters
+    ----------
+    event : str
+        One of them, as it is called in a sentence.
+    side : {'known', 'past', 'ahead'}
+        All events known on the as_of date, those dated up to it, or those dated later. They are read from
+        the latest to the oldest; those ahead from the next one on.
+    """
+
+    event: str
+    side: Literal["known", "past", "ahead"] = "known"
+
+    @property
+    def ahead(self) -> bool:
+        """Whether its events are still to come."""
+        return self.side == "ahead"
+
+
+#: Views of events that the pass can read. Those of instalments hold states: what was known when.
+VIEWS: dict[str, View] = {
+    "statements": View("statement"),
+    "instalments": View("instalment", "past"),
+    "upcoming": View("instalment", "ahead"),
+}
 #: Terms that one measure may have: the pass keeps them in arrays of this width.
 MAX_TERMS = 3
 _NAME = re.compile(r"[a-z]+(?:_[a-z0-9]+)+")
@@ -41,38 +69,40 @@ _NAME = re.compile(r"[a-z]+(?:_[a-z0-9]+)+")
 
 @dataclass(frozen=True)
 class Window:
-    """Which events before the as_of date a statistic reads.
+    """Which of a view's events a statistic reads, counted from the as_of date.
 
     Parameters
     ----------
     kind : {'events', 'days', 'all'}
-        The latest ``size`` events, the events of the latest ``size`` days, or all of them.
+        The nearest ``size`` events, the events of the nearest ``size`` days, or all of them.
     size : int
     """
 
     kind: Literal["events", "days", "all"]
     size: int = 0
 
-    @property
-    def suffix(self) -> str:
+    def suffix(self, view: View) -> str:
         """As it stands at the end of a feature name."""
-        return {"events": f"last{self.size}", "days": f"{self.size}d", "all": "all"}[self.kind]
+        events, days = ("next", "next") if view.ahead else ("last", "")
+        return {"events": f"{events}{self.size}", "days": f"{days}{self.size}d", "all": "all"}[self.kind]
 
-    @property
-    def words(self) -> str:
+    def words(self, view: View) -> str:
         """As it is read aloud."""
+        nearest = "next" if view.ahead else "latest"
         if self.kind == "events":
-            return f"the latest {self.size} statements"
-        return f"the latest {self.size} days" if self.kind == "days" else "the whole history"
+            return f"the {nearest} {self.size} {view.event}s"
+        if self.kind == "days":
+            return f"the {nearest} {self.size} days"
+        return "all that are to come" if view.ahead else "the whole history"
 
 
 def last(events: int) -> Window:
-    """The latest ``events`` events."""
+    """The latest ``events`` events, or the next in a view of what is ahead."""
     return Window("events", events)
 
 
 def days(number: int) -> Window:
-    """Events dated within the latest ``number`` days, the as_of date included."""
+    """Events of the latest ``number`` days, the as_of date included; or of the next, without it."""
     return Window("days", number)
 
 
@@ -83,9 +113,10 @@ ALL = Window("all")
 class Measure:
     """A number for each event of a view.
 
-    The value is ``sum(coefficient * column[lag]) / over[lag]``, clipped, then compared if ``where``
-    is given (1.0 true, 0.0 false). ``lag`` counts back over the events known on the as_of date, never
-    over the whole table. The value is null where a term is null or the divisor is not above zero.
+    The value is ``sum(coefficient * column[lag]) * times[lag] / over[lag]``, clipped, then compared if
+    ``where`` is given (1.0 true, 0.0 false). ``lag`` counts away from the as_of date over the view's events
+    as known then, never over the whole table. The value is null where a term or the factor is null or the
+    divisor is not above zero.
 
     Parameters
     ----------
@@ -98,8 +129,8 @@ class Measure:
         Completes "the mean of ..." in a sentence.
     terms : tuple of (float, str, int)
         Coefficient, column, lag.
-    over : tuple of (str, int), optional
-        Divisor column and lag.
+    times, over : tuple of (str, int), optional
+        Column and lag of a factor and of a divisor.
     clip : tuple of (float, float), optional
     where : tuple of (operator, float), optional
         Operator ``>``, ``>=``, ``<=``, ``<`` or ``==``.
@@ -122,28 +153,29 @@ class Measure:
     direction: int = 0
     when_null: str = "no statement known"
     source: str = ""
+    times: tuple[str, int] | None = None
 
     @property
     def columns(self) -> frozenset[str]:
         """The view's columns it reads."""
         names = {column for _, column, _ in self.terms}
-        return frozenset(names | ({self.over[0]} if self.over else set()))
+        return frozenset(names | {part[0] for part in (self.times, self.over) if part})
 
 
 _STATISTIC_WORDS: dict[str, str] = {
-    "last": "the latest value of {m}",
-    "lag": "{m}, {k} statement(s) before the latest",
+    "last": "the {nearest} value of {m}",
+    "lag": "{m}, {k} {event}(s) {beyond} the {nearest}",
     "count": "the number of known values of {m} over {w}",
     "sum": "the sum of {m} over {w}",
     "mean": "the mean of {m} over {w}",
     "max": "the highest value of {m} over {w}",
     "min": "the lowest value of {m} over {w}",
     "std": "the standard deviation of {m} over {w}",
-    "slope": "the trend of {m} over {w}, per statement (least squares)",
-    "wmean": "the mean of {m} over {w}, each statement weighing half of the one after it",
-    "share": "the share of statements with {m} over {w}",
-    "streak": "the number of latest statements in a row with {m}",
-    "since": "days since the last statement with {m}",
+    "slope": "the trend of {m} over {w}, per {event} (least squares)",
+    "wmean": "the mean of {m} over {w}, each {event} weighing half of the one {nearer} it",
+    "share": "the share of {event}s with {m} over {w}",
+    "streak": "the number of {nearest} {event}s in a row with {m}",
+    "since": "days since the last {event} with {m}",
     "first": "the oldest value of {m} over {w}",
 }
 _KEEPS_DIRECTION = {"last", "lag", "sum", "mean", "max", "min", "slope", "wmean", "share", "streak"}
@@ -184,10 +216,15 @@ class Feature:
         """``{family}_{measure}_{statistic}_{window}``."""
         stem = f"{self.family}_{self.measure.name}"
         if self.statistic == "last":
-            return f"{stem}_latest"
+            return f"{stem}_next" if self.view.ahead else f"{stem}_latest"
         if self.statistic == "lag":
             return f"{stem}_lag{self.lag}"
-        return f"{stem}_{self.statistic}_{self.window.suffix}"
+        return f"{stem}_{self.statistic}_{self.window.suffix(self.view)}"
+
+    @property
+    def view(self) -> View:
+        """The view that its measure reads; statements where there is no such view."""
+        return VIEWS.get(self.measure.view, VIEWS["statements"])
 
     @property
     def unit(self) -> Unit:
@@ -220,9 +257,16 @@ class Feature:
     @property
     def meaning(self) -> str:
         """One sentence."""
-        text = _STATISTIC_WORDS[self.statistic].format(
-            m=self.measure.meaning, w=self.window.words, k=self.lag
-        )
+        nearest, nearer, beyond = "latest", "after", "before"
+        if self.view.ahead:
+            nearest, nearer, beyond = "next", "before", "after"
+        words = _STATISTIC_WORDS[self.statistic]
+        if self.statistic == "sum" and self.measure.unit == "count":
+            words = "the number of {m} over {w}"
+        text = words.format(
+            m=self.measure.meaning, w=self.window.words(self.view), k=self.lag, event=self.view.event,
+            nearest=nearest, nearer=nearer, beyond=beyond,
+        )  # fmt: skip
         return text[0].upper() + text[1:] + "."
 
     @property
@@ -242,7 +286,9 @@ class Feature:
     def definition(self) -> dict[str, object]:
         """Everything that its value depends on, as plain data."""
         m = self.measure
-        return {
+        # Named only where there is one: a definition of old keeps its hash.
+        factor = {"times": list(m.times)} if m.times else {}
+        return factor | {
             "view": m.view, "terms": [list(t) for t in m.terms], "over": m.over and list(m.over),
             "clip": m.clip and list(m.clip), "where": m.where and list(m.where),
             "statistic": self.statistic, "lag": self.lag,
@@ -358,7 +404,7 @@ class AttributeFeature:
         return {"attribute": self.column}
 
 
-AnyFeature = Feature | DerivedFeature | SqlFeature | AttributeFeature
+AnyFeature = Feature | DerivedFeature | SqlFeature | AttributeFeature | FunctionFeature
 
 
 def check_name(name: str) -> str:

@@ -1,24 +1,28 @@
 """One compiled pass over sorted events: all statistics of all windows, for all as_of dates of a customer.
 
 Events stand sorted by customer, account and date. For each (customer, as_of) the pass collects the
-events known by then, newest first, evaluates each measure once on them, fills the accumulators of each
-window, and folds the accounts of the customer together. Nothing outside a customer's own rows is
-read, so threads over customers change no bit.
+events known by then, nearest to the as_of date first, evaluates each measure once on them, runs once through
+its values for all windows (each window holds the beginning of the longer ones), and folds the accounts of the
+customer together. Nothing outside a customer's own rows is read, so threads over customers change no bit.
+
+What an event says may change as the lender learns more: then it stands as several rows, its *states*, each
+of which holds from its ``known_day`` to the day before its ``until_day``. A value that grows by itself from
+day to day, as the days past due of an unpaid instalment, is NaN in the array and filled in for each as_of.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numba as nb
 import numpy as np
 import numpy.typing as npt
 
-from overdue_ml.features.declare import MAX_TERMS, Feature, Measure, Window
+from overdue_ml.features.declare import MAX_TERMS, VIEWS, Feature, Measure, Window
 
 FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
@@ -30,6 +34,14 @@ _STATISTICS = (
 _ROLLUPS = ("max", "min", "sum", "mean")
 _OPERATORS = ("", ">", ">=", "<=", "<", "==")
 _WINDOW_KINDS = ("events", "days", "all")
+_SIDES = ("known", "past", "ahead")
+#: Statistics that need what others do not: a run through the window, weights, a spread, a trend.
+_USES = (
+    frozenset(_STATISTICS) - {"last", "lag", "streak", "since"},
+    frozenset({"wmean"}), frozenset({"std"}), frozenset({"slope"}), frozenset({"streak", "since"}),
+)  # fmt: skip
+#: ``until_day`` of a state that nothing has replaced.
+NEVER = int(np.iinfo(np.int64).max)
 
 
 @dataclass(frozen=True)
@@ -40,20 +52,26 @@ class Events:
     ----------
     columns : tuple of str
     values : ndarray of float64, shape (n_events, n_columns)
-    event_day, known_day : ndarray of int64, shape (n_events,)
-        Days since 1970-01-01.
+    event_day, known_day, until_day : ndarray of int64, shape (n_events,)
+        Days since 1970-01-01. A row holds for known_day <= as_of < until_day; of the states of one event no
+        two hold on the same day.
     account_start : ndarray of int64, shape (n_accounts + 1,)
         First event of each account; the last entry is n_events.
     customer_start : ndarray of int64, shape (n_customers + 1,)
         First account of each customer; the last entry is n_accounts.
+    ageing : mapping of str to {1, -1}
+        Columns in which NaN means: the days since the event (1) or until it (-1) on the as_of date, never
+        below 0.
     """
 
     columns: tuple[str, ...]
     values: FloatArray
     event_day: IntArray
     known_day: IntArray
+    until_day: IntArray
     account_start: IntArray
     customer_start: IntArray
+    ageing: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -63,11 +81,15 @@ class _Program:
     term_coef: FloatArray
     term_col: IntArray
     term_lag: IntArray
+    times: IntArray
     over: IntArray
     clip: FloatArray
     where_op: IntArray
     where_value: FloatArray
+    uses: npt.NDArray[np.bool_]
     windows: IntArray
+    runs: npt.NDArray[np.bool_]
+    spans: IntArray
     groups: IntArray
     features: IntArray
 
@@ -77,6 +99,7 @@ def _measure_arrays(measures: Sequence[Measure], columns: tuple[str, ...]) -> di
     coef = np.zeros((n, MAX_TERMS))
     col = np.full((n, MAX_TERMS), -1, dtype=np.int64)
     lag = np.zeros((n, MAX_TERMS), dtype=np.int64)
+    times = np.full((n, 2), -1, dtype=np.int64)
     over = np.full((n, 2), -1, dtype=np.int64)
     clip = np.tile(np.array([-np.inf, np.inf]), (n, 1))
     where_op = np.zeros(n, dtype=np.int64)
@@ -84,6 +107,8 @@ def _measure_arrays(measures: Sequence[Measure], columns: tuple[str, ...]) -> di
     for i, measure in enumerate(measures):
         for j, (c, column, steps) in enumerate(measure.terms):
             coef[i, j], col[i, j], lag[i, j] = c, columns.index(column), steps
+        if measure.times:
+            times[i] = columns.index(measure.times[0]), measure.times[1]
         if measure.over:
             over[i] = columns.index(measure.over[0]), measure.over[1]
         if measure.clip:
@@ -91,7 +116,7 @@ def _measure_arrays(measures: Sequence[Measure], columns: tuple[str, ...]) -> di
         if measure.where:
             where_op[i], where_value[i] = _OPERATORS.index(measure.where[0]), measure.where[1]
     return {
-        "term_coef": coef, "term_col": col, "term_lag": lag, "over": over, "clip": clip,
+        "term_coef": coef, "term_col": col, "term_lag": lag, "times": times, "over": over, "clip": clip,
         "where_op": where_op, "where_value": where_value,
     }  # fmt: skip
 
@@ -109,10 +134,24 @@ def _compile(features: Sequence[Feature], columns: tuple[str, ...]) -> _Program:
         f = features[i]
         pair = (measures.index(f.measure), windows.index(f.window))
         if not groups or (groups[-1][0], groups[-1][1]) != pair:
-            groups.append([*pair, len(rows), len(rows)])
+            # Features from where to where, values that lags read, whether any statistic reads the window.
+            groups.append([*pair, len(rows), len(rows), 0, 0])
         rows.append([i, _STATISTICS.index(f.statistic), f.lag, _ROLLUPS.index(f.combine)])
         groups[-1][3] = len(rows)
+        if f.statistic in ("last", "lag"):
+            groups[-1][4] = max(groups[-1][4], f.lag + 1)
+        else:
+            groups[-1][5] = 1
+    uses = np.zeros((len(measures), len(_USES)), dtype=np.bool_)
+    runs = np.zeros((len(measures), len(windows)), dtype=np.bool_)
+    for m, w, first, stop, *_ in groups:
+        statistics = {_STATISTICS[rows[r][1]] for r in range(first, stop)}
+        uses[m] |= [bool(statistics & named) for named in _USES]
+        runs[m, w] = bool(statistics & _USES[0])
     return _Program(
+        uses=uses,
+        runs=runs,
+        spans=np.searchsorted([g[0] for g in groups], [[m, m + 1] for m in range(len(measures))]),
         windows=np.array([[_WINDOW_KINDS.index(w.kind), w.size] for w in windows], dtype=np.int64),
         groups=np.array(groups, dtype=np.int64),
         features=np.array(rows, dtype=np.int64),
@@ -121,79 +160,144 @@ def _compile(features: Sequence[Feature], columns: tuple[str, ...]) -> _Program:
 
 
 @nb.njit(cache=True, nogil=True)
-def _evaluate(m, n, picked, values, coef, col, lag, over, clip, op, bound, out):  # type: ignore[no-untyped-def]  # noqa: PLR0913
-    """Measure ``m`` on the ``n`` collected events, newest first, into ``out``."""
+def _gather(n, picked, values, event_day, ages, as_of, table):  # type: ignore[no-untyped-def]
+    """Columns of the ``n`` collected events, as of the date, into ``table`` (columns first)."""
     for i in range(n):
-        total = 0.0
-        for j in range(coef.shape[1]):
-            if col[m, j] < 0:
-                break
-            k = i + lag[m, j]
-            if k >= n:
-                total = np.nan
-                break
-            total += coef[m, j] * values[picked[k], col[m, j]]
-        if over[m, 0] >= 0 and not np.isnan(total):
-            k = i + over[m, 1]
-            divisor = values[picked[k], over[m, 0]] if k < n else np.nan
-            # Not above zero covers NaN: the comparison is false for it.
-            total = total / divisor if divisor > 0.0 else np.nan
-        if not np.isnan(total):
-            total = min(max(total, clip[m, 0]), clip[m, 1])
-            if op[m] == 1:
-                total = 1.0 if total > bound[m] else 0.0
-            elif op[m] == 2:
-                total = 1.0 if total >= bound[m] else 0.0
-            elif op[m] == 3:
-                total = 1.0 if total <= bound[m] else 0.0
-            elif op[m] == 4:
-                total = 1.0 if total < bound[m] else 0.0
-            elif op[m] == 5:
-                total = 1.0 if total == bound[m] else 0.0
-        out[i] = total
+        e = picked[i]
+        for c in range(values.shape[1]):
+            v = values[e, c]
+            if ages[c] != 0 and np.isnan(v):
+                v = max(ages[c] * (as_of - event_day[e]), 0)
+            table[c, i] = v
 
 
 @nb.njit(cache=True, nogil=True)
-def _accumulate(series, extent, picked, event_day, as_of, acc):  # type: ignore[no-untyped-def]
-    """Fill ``acc`` with every statistic of the newest ``extent`` values."""
-    n = 0
+def _reach(m, n, extents, spans, groups):  # type: ignore[no-untyped-def]
+    """How many of the nearest values of measure ``m`` anything reads."""
+    reach = 0
+    for g in range(spans[m, 0], spans[m, 1]):
+        reach = max(reach, groups[g, 4])
+        if groups[g, 5]:
+            reach = max(reach, extents[groups[g, 1]])
+    return min(n, reach)
+
+
+@nb.njit(cache=True, nogil=True)
+def _evaluate(m, n, reach, table, coef, col, lag, times, over, out):  # type: ignore[no-untyped-def]  # noqa: PLR0913
+    """Measure ``m`` on the nearest ``reach`` of the ``n`` collected events into ``out``, not yet compared.
+
+    Plain loops over one thing at a time, which the compiler turns into vector instructions; and here as
+    below no slices, whose reference counts threads would fight over.
+    """
+    for i in range(reach):
+        out[i] = 0.0
+    for j in range(coef.shape[1]):
+        if col[m, j] < 0:
+            break
+        factor, c, k = coef[m, j], col[m, j], lag[m, j]
+        for i in range(min(reach, n - k)):
+            out[i] += factor * table[c, i + k]
+        for i in range(max(n - k, 0), reach):
+            out[i] = np.nan
+    if times[m, 0] >= 0:
+        c, k = times[m, 0], times[m, 1]
+        for i in range(reach):
+            out[i] = out[i] * table[c, i + k] if i + k < n else np.nan
+    if over[m, 0] >= 0:
+        c, k = over[m, 0], over[m, 1]
+        for i in range(reach):
+            divisor = table[c, i + k] if i + k < n else np.nan
+            # Not above zero covers NaN: the comparison is false for it.
+            out[i] = out[i] / divisor if divisor > 0.0 else np.nan
+
+
+@nb.njit(cache=True, nogil=True)
+def _compare(low, high, operator, bound, reach, out):  # type: ignore[no-untyped-def]
+    """Clip the values of a measure, then make flags of them; null stays null."""
+    if low > -np.inf or high < np.inf:
+        for i in range(reach):
+            if not np.isnan(out[i]):
+                out[i] = min(max(out[i], low), high)
+    if operator == 0:
+        return
+    for i in range(reach):
+        v = out[i]
+        if np.isnan(v):
+            continue
+        if operator == 1:
+            hit = v > bound
+        elif operator == 2:
+            hit = v >= bound
+        elif operator == 3:
+            hit = v <= bound
+        elif operator == 4:
+            hit = v < bound
+        else:
+            hit = v == bound
+        out[i] = 1.0 if hit else 0.0
+
+
+@nb.njit(cache=True, nogil=True)
+def _accumulate(m, series, by_extent, extents, runs, uses, acc):  # type: ignore[no-untyped-def]
+    """One run through ``series``: the sums of each window that wants them, into its row of ``acc``."""
+    n = i = 0
     total = weighted = weights = mean = spread = 0.0
-    low, high, oldest, since = np.inf, -np.inf, np.nan, np.nan
+    low, high, oldest = np.inf, -np.inf, np.nan
     sx = sxx = sxy = 0.0
-    streak, running, weight = 0.0, True, 1.0
-    for i in range(extent):
-        v = series[i]
-        hit = v > 0.0
-        running = running and hit
-        if running:
-            streak += 1.0
-        if not np.isnan(v):
-            n += 1
-            total += v
-            weighted += weight * v
-            weights += weight
-            step = v - mean
-            mean += step / n
-            spread += step * (v - mean)
-            low, high, oldest = min(low, v), max(high, v), v
-            sx -= i
-            sxx += i * i
-            sxy -= i * v
-            if hit and np.isnan(since):
-                since = as_of - event_day[picked[i]]
-        weight *= 0.5
-    acc[:] = np.nan
-    acc[2], acc[11], acc[12] = n, streak, since
-    if extent == 0:
-        acc[11] = np.nan
-    if n > 0:
-        acc[3], acc[4], acc[5], acc[6] = total, total / n, high, low
-        acc[9], acc[10], acc[13] = weighted / weights, total / n, oldest
-    if n > 1:
-        acc[7] = np.sqrt(spread / n)
-        width = n * sxx - sx * sx
-        if width > 0.0:
-            acc[8] = (n * sxy - sx * total) / width
+    weight = 1.0
+    weigh, spread_out, trend = uses[m, 1], uses[m, 2], uses[m, 3]
+    for k in range(len(by_extent)):
+        w = by_extent[k]
+        if not runs[m, w]:
+            continue
+        while i < extents[w]:
+            v = series[i]
+            if not np.isnan(v):
+                n += 1
+                total += v
+                low, high, oldest = min(low, v), max(high, v), v
+                if weigh:
+                    weighted += weight * v
+                    weights += weight
+                if spread_out:
+                    step = v - mean
+                    mean += step / n
+                    spread += step * (v - mean)
+                if trend:
+                    sx -= i
+                    sxx += i * i
+                    sxy -= i * v
+            weight *= 0.5
+            i += 1
+        for s in range(acc.shape[1]):
+            acc[w, s] = np.nan
+        acc[w, 2] = n
+        if n > 0:
+            acc[w, 3], acc[w, 4], acc[w, 5], acc[w, 6] = total, total / n, high, low
+            acc[w, 10], acc[w, 13] = total / n, oldest
+            if weigh:
+                acc[w, 9] = weighted / weights
+        if spread_out and n > 1:
+            acc[w, 7] = np.sqrt(spread / n)
+        if trend and n > 1:
+            width = n * sxx - sx * sx
+            if width > 0.0:
+                acc[w, 8] = (n * sxy - sx * total) / width
+
+
+@nb.njit(cache=True, nogil=True)
+def _count_hits(m, series, reach, extents, spans, groups, picked, event_day, as_of, acc):  # type: ignore[no-untyped-def]  # noqa: PLR0913
+    """Streak and days since the latest hit: both end at the first value that decides them."""
+    run = 0
+    while run < reach and series[run] > 0.0:
+        run += 1
+    hit = 0
+    while hit < reach and not series[hit] > 0.0:
+        hit += 1
+    for g in range(spans[m, 0], spans[m, 1]):
+        w = groups[g, 1]
+        acc[w, 11] = min(run, extents[w]) if extents[w] > 0 else np.nan
+        acc[w, 12] = as_of - event_day[picked[hit]] if hit < extents[w] else np.nan
 
 
 @nb.njit(cache=True, nogil=True)
@@ -213,68 +317,115 @@ def _fold(out, counts, row, column, value, rollup):  # type: ignore[no-untyped-d
 
 
 @nb.njit(cache=True, nogil=True)
-def _collect(start, stop, known_day, as_of, picked):  # type: ignore[no-untyped-def]
-    """Positions of an account's events known by ``as_of``, newest first; returns their number."""
-    n = 0
-    for e in range(stop - 1, start - 1, -1):
-        if known_day[e] <= as_of:
-            picked[n] = e
-            n += 1
-    return n
+def _fold_measure(m, n, series, acc, spans, groups, features, out, counts, row):  # type: ignore[no-untyped-def]  # noqa: PLR0913
+    """Fold the features of one measure, read from ``series`` and ``acc``."""
+    for g in range(spans[m, 0], spans[m, 1]):
+        w = groups[g, 1]
+        for f in range(groups[g, 2], groups[g, 3]):
+            value = acc[w, features[f, 1]]
+            # 'last' is a lag of zero; both read the series, the others an accumulator.
+            if features[f, 1] <= 1:
+                value = series[features[f, 2]] if features[f, 2] < n else np.nan
+            _fold(out, counts, row, features[f, 0], value, features[f, 3])
 
 
 @nb.njit(cache=True, nogil=True)
-def _measure_windows(n, picked, event_day, as_of, windows, extents):  # type: ignore[no-untyped-def]
-    """How many of the newest events each window holds."""
+def _collect(start, stop, event_day, known_day, until_day, as_of, side, picked):  # type: ignore[no-untyped-def]  # noqa: PLR0913
+    """Positions of an account's events that hold on ``as_of``, nearest first.
+
+    Returns their number and whether the account has any event that holds, on whichever side.
+    """
+    middle, later = (start, stop) if side != 0 else (stop, stop)
+    while middle < later:
+        half = (middle + later) // 2
+        if event_day[half] <= as_of:
+            middle = half + 1
+        else:
+            later = half
+    n = 0
+    if side == 2:
+        for e in range(middle, stop):
+            if known_day[e] <= as_of < until_day[e]:
+                picked[n] = e
+                n += 1
+    else:
+        for e in range(middle - 1, start - 1, -1):
+            if known_day[e] <= as_of < until_day[e]:
+                picked[n] = e
+                n += 1
+    if n > 0 or side == 0:
+        return n, n > 0
+    for e in range(start, stop):
+        if known_day[e] <= as_of < until_day[e]:
+            return n, True
+    return n, False
+
+
+@nb.njit(cache=True, nogil=True)
+def _measure_windows(n, picked, event_day, as_of, side, windows, extents, by_extent):  # type: ignore[no-untyped-def]  # noqa: PLR0913
+    """How many of the nearest events each window holds, and the windows from the shortest to the longest."""
     for w in range(windows.shape[0]):
         if windows[w, 0] == 0:
             extents[w] = min(n, windows[w, 1])
         elif windows[w, 0] == 2:
             extents[w] = n
         else:
+            # One day is the as_of date itself; in a view of what is ahead, the day after it.
             k = 0
-            while k < n and event_day[picked[k]] > as_of - windows[w, 1]:
-                k += 1
+            if side == 2:
+                while k < n and event_day[picked[k]] <= as_of + windows[w, 1]:
+                    k += 1
+            else:
+                while k < n and event_day[picked[k]] > as_of - windows[w, 1]:
+                    k += 1
             extents[w] = k
+        k = w
+        while k > 0 and extents[by_extent[k - 1]] > extents[w]:
+            by_extent[k] = by_extent[k - 1]
+            k -= 1
+        by_extent[k] = w
 
 
 @nb.njit(cache=True, nogil=True)
 def _pass(  # type: ignore[no-untyped-def]  # noqa: PLR0913
-    first, stop, values, event_day, known_day, account_start, customer_start, key_start, key_day,
-    coef, col, lag, over, clip, op, bound, windows, groups, features, out,
+    first, stop, values, event_day, known_day, until_day, account_start, customer_start, ages, side,
+    key_start, key_day, coef, col, lag, times, over, clip, op, bound, uses, windows, runs, spans,
+    groups, features, out,
 ):  # fmt: skip
     """Customers ``first`` to ``stop``: every key, account, measure and window."""
     longest = 0
     for a in range(customer_start[first], customer_start[stop]):
         longest = max(longest, account_start[a + 1] - account_start[a])
     picked = np.empty(longest, dtype=np.int64)
+    table = np.empty((values.shape[1], longest))
     series = np.empty(longest)
-    acc = np.empty(14)
+    acc = np.full((windows.shape[0], 14), np.nan)
     extents = np.empty(windows.shape[0], dtype=np.int64)
+    by_extent = np.empty(windows.shape[0], dtype=np.int64)
     counts = np.empty(out.shape[1], dtype=np.int64)
     for c in range(first, stop):
         for row in range(key_start[c], key_start[c + 1]):
             as_of = key_day[row]
             counts[:] = 0
             for a in range(customer_start[c], customer_start[c + 1]):
-                n = _collect(account_start[a], account_start[a + 1], known_day, as_of, picked)
-                if n == 0:
+                n, is_known = _collect(
+                    account_start[a], account_start[a + 1], event_day, known_day, until_day, as_of, side,
+                    picked,
+                )  # fmt: skip
+                if not is_known:
                     # Not even a count of 0: whether the account stands here at all hangs on its future.
                     continue
-                _measure_windows(n, picked, event_day, as_of, windows, extents)
-                current = -1
-                for g in range(groups.shape[0]):
-                    if groups[g, 0] != current:
-                        current = groups[g, 0]
-                        _evaluate(current, n, picked, values, coef, col, lag, over, clip, op, bound, series)
-                    _accumulate(series, extents[groups[g, 1]], picked, event_day, as_of, acc)
-                    for f in range(groups[g, 2], groups[g, 3]):
-                        lagged = features[f, 2]
-                        # 'last' is a lag of zero; both read the series, the others an accumulator.
-                        value = acc[features[f, 1]]
-                        if features[f, 1] <= 1:
-                            value = series[lagged] if lagged < n else np.nan
-                        _fold(out, counts, row, features[f, 0], value, features[f, 3])
+                _gather(n, picked, values, event_day, ages, as_of, table)
+                _measure_windows(n, picked, event_day, as_of, side, windows, extents, by_extent)
+                for m in range(uses.shape[0]):
+                    reach = _reach(m, n, extents, spans, groups)
+                    _evaluate(m, n, reach, table, coef, col, lag, times, over, series)
+                    _compare(clip[m, 0], clip[m, 1], op[m], bound[m], reach, series)
+                    if uses[m, 0]:
+                        _accumulate(m, series, by_extent, extents, runs, uses, acc)
+                    if uses[m, 4]:
+                        _count_hits(m, series, reach, extents, spans, groups, picked, event_day, as_of, acc)
+                    _fold_measure(m, n, series, acc, spans, groups, features, out, counts, row)
             for f in range(features.shape[0]):
                 if features[f, 3] == 3 and counts[features[f, 0]] > 1:
                     out[row, features[f, 0]] /= counts[features[f, 0]]
@@ -293,7 +444,7 @@ def run_pass(
     ----------
     events : Events
     features : sequence of Feature
-        All of the events' view.
+        All of one view, which the events belong to.
     key_start : ndarray of int64, shape (n_customers + 1,)
         First key of each customer.
     key_day : ndarray of int64, shape (n_keys,)
@@ -307,6 +458,8 @@ def run_pass(
         NaN where a feature is null.
     """
     program = _compile(features, events.columns)
+    side = _SIDES.index(VIEWS[features[0].measure.view].side)
+    ages = np.array([events.ageing.get(column, 0) for column in events.columns], dtype=np.int64)
     out = np.full((len(key_day), len(features)), np.nan)
     n_customers = len(events.customer_start) - 1
     threads = max(1, min(n_threads or os.cpu_count() or 1, n_customers))
@@ -315,9 +468,10 @@ def run_pass(
     def run(part: int) -> None:
         _pass(
             edges[part], edges[part + 1], events.values, events.event_day, events.known_day,
-            events.account_start, events.customer_start, key_start, key_day,
-            program.term_coef, program.term_col, program.term_lag, program.over, program.clip,
-            program.where_op, program.where_value, program.windows, program.groups, program.features, out,
+            events.until_day, events.account_start, events.customer_start, ages, side, key_start, key_day,
+            program.term_coef, program.term_col, program.term_lag, program.times, program.over,
+            program.clip, program.where_op, program.where_value, program.uses, program.windows,
+            program.runs, program.spans, program.groups, program.features, out,
         )  # fmt: skip
 
     with ThreadPoolExecutor(threads) as pool:

@@ -15,7 +15,6 @@ from overdue_ml.features.declare import (
     AnyFeature,
     DerivedFeature,
     Feature,
-    Measure,
     check_name,
 )
 
@@ -44,7 +43,7 @@ class Registry:
         if name in self._features:
             raise ConfigError(f"the feature '{name}' is declared twice", next_step="choose another name")
         if isinstance(feature, Feature):
-            _check_measure(name, feature.measure)
+            _check_declared(name, feature)
         if isinstance(feature, DerivedFeature):
             for part in (feature.left, feature.right):
                 if part not in self._features:
@@ -110,7 +109,8 @@ class Registry:
         return pd.DataFrame(rows)
 
 
-def _check_measure(name: str, measure: Measure) -> None:
+def _check_declared(name: str, feature: Feature) -> None:
+    measure = feature.measure
     if measure.view not in VIEWS:
         raise ConfigError(
             f"'{name}' reads the view '{measure.view}', which does not exist",
@@ -118,3 +118,5 @@ def _check_measure(name: str, measure: Measure) -> None:
         )
     if len(measure.terms) > MAX_TERMS:
         raise ConfigError(f"'{name}' has {len(measure.terms)} terms", expected=f"at most {MAX_TERMS}")
+    if feature.view.ahead and feature.statistic in ("since", "slope"):
+        raise ConfigError(f"'{name}' looks back, and the events of '{measure.view}' are still to come")

@@ -13,6 +13,7 @@ from overdue_ml.features.declare import (
     Feature,
     Measure,
     Operator,
+    Rollup,
     Statistic,
     Unit,
     Window,
@@ -104,79 +105,86 @@ SPEND = Measure(
     when_null="fewer than two statements known, or no credit limit above zero",
 )  # fmt: skip
 
-_Plan = Mapping[Statistic, tuple[Window, ...]]
+#: Statistics, each with its windows.
+Plan = Mapping[Statistic, tuple[Window, ...]]
 
 
-def _declare(
-    family: str, measure: Measure, reason: str, plan: _Plan, lags: tuple[int, ...] = ()
+def declare(
+    family: str,
+    measure: Measure,
+    reason: str,
+    plan: Plan,
+    lags: tuple[int, ...] = (),
+    rollup: Rollup | None = None,
 ) -> Iterator[Feature]:
+    """Features of one measure: each statistic of the plan over its windows, then the lags."""
     for statistic, windows in plan.items():
         for window in windows:
-            yield Feature(family, measure, statistic, window, reason)
+            yield Feature(family, measure, statistic, window, reason, rollup=rollup)
     for lag in lags:
-        yield Feature(family, measure, "lag", ALL, reason, lag=lag)
+        yield Feature(family, measure, "lag", ALL, reason, lag=lag, rollup=rollup)
 
 
 _LATEST = (ALL,)
 _HALF_YEAR = (last(6),)
 #: Short, middle and long: the level now against the level that is usual for the customer.
 _LADDER = (last(2), last(3), last(4), last(6))
-_FLAG: _Plan = {"share": (last(3), last(6)), "streak": (ALL,), "since": (ALL,), "wmean": _HALF_YEAR}
+_FLAG: Plan = {"share": (last(3), last(6)), "streak": (ALL,), "since": (ALL,), "wmean": _HALF_YEAR}
 
 
 def lateness_features() -> Iterator[Feature]:
     """How late, how often, how long ago."""
-    depth: _Plan = {"last": _LATEST, "mean": _LADDER, "max": _LADDER, "wmean": (last(3), last(6))}
-    yield from _declare("repay", DPD, "LATE_DEPTH", depth)
-    yield from _declare("repay", LATE, "LATE_OFTEN", _FLAG)
-    yield from _declare("repay", LATE_31, "LATE_OFTEN", _FLAG)
+    depth: Plan = {"last": _LATEST, "mean": _LADDER, "max": _LADDER, "wmean": (last(3), last(6))}
+    yield from declare("repay", DPD, "LATE_DEPTH", depth)
+    yield from declare("repay", LATE, "LATE_OFTEN", _FLAG)
+    yield from declare("repay", LATE_31, "LATE_OFTEN", _FLAG)
 
 
 def behaviour_features() -> Iterator[Feature]:
     """How statements were settled: inactive, in full, in part, not at all, and getting better or not."""
-    level: _Plan = {"last": _LATEST, "mean": _LADDER, "max": _LADDER, "wmean": (last(3), last(6))}
-    yield from _declare("repay", STATUS, "PAYMENT_STATUS", level, lags=(5,))
-    yield from _declare(
+    level: Plan = {"last": _LATEST, "mean": _LADDER, "max": _LADDER, "wmean": (last(3), last(6))}
+    yield from declare("repay", STATUS, "PAYMENT_STATUS", level, lags=(5,))
+    yield from declare(
         "repay", IMPROVED, "PAYMENT_STATUS", {"last": _LATEST, "since": _LATEST, "wmean": _HALF_YEAR}
     )
     for measure in (INACTIVE, IN_FULL, MINIMUM):
-        yield from _declare("repay", measure, "PAYMENT_STATUS", {"share": _HALF_YEAR})
-    yield from _declare("repay", NOTHING_PAID, "PAID_LITTLE", {"share": _HALF_YEAR, "since": _LATEST})
+        yield from declare("repay", measure, "PAYMENT_STATUS", {"share": _HALF_YEAR})
+    yield from declare("repay", NOTHING_PAID, "PAID_LITTLE", {"share": _HALF_YEAR, "since": _LATEST})
 
 
 def payment_features() -> Iterator[Feature]:
     """How much was paid, against the balance before, the balance left, and the limit."""
-    yield from _declare("repay", PAID, "PAID_LITTLE", {"last": _LATEST, "mean": _HALF_YEAR})
-    yield from _declare("repay", PAID_TO_PREVIOUS, "PAID_LITTLE", {"min": (last(3), last(6))}, lags=(3, 4))
-    yield from _declare(
+    yield from declare("repay", PAID, "PAID_LITTLE", {"last": _LATEST, "mean": _HALF_YEAR})
+    yield from declare("repay", PAID_TO_PREVIOUS, "PAID_LITTLE", {"min": (last(3), last(6))}, lags=(3, 4))
+    yield from declare(
         "repay",
         PAID_TO_BALANCE,
         "PAID_LITTLE",
         {"mean": (last(2), last(6)), "min": _HALF_YEAR, "std": _HALF_YEAR},
     )
-    shortfall: _Plan = {"last": _LATEST, "mean": _HALF_YEAR, "max": (last(2), last(3))}
-    yield from _declare("repay", SHORTFALL, "UNPAID_BALANCE", shortfall)
-    yield from _declare("repay", NET, "UNPAID_BALANCE", {"mean": (last(2),)}, lags=(1,))
+    shortfall: Plan = {"last": _LATEST, "mean": _HALF_YEAR, "max": (last(2), last(3))}
+    yield from declare("repay", SHORTFALL, "UNPAID_BALANCE", shortfall)
+    yield from declare("repay", NET, "UNPAID_BALANCE", {"mean": (last(2),)}, lags=(1,))
 
 
 def balance_features() -> Iterator[Feature]:
     """Balance, utilisation, growth and spending."""
-    level: _Plan = {
+    level: Plan = {
         "last": _LATEST, "mean": (last(2), last(6)), "max": _HALF_YEAR, "std": _HALF_YEAR,
         "wmean": _HALF_YEAR,
     }  # fmt: skip
-    yield from _declare("stmt", BALANCE, "BALANCE_LEVEL", level)
-    yield from _declare(
+    yield from declare("stmt", BALANCE, "BALANCE_LEVEL", level)
+    yield from declare(
         "stmt", UTILISATION, "UTILISATION", {"last": _LATEST, "mean": _HALF_YEAR, "std": _HALF_YEAR}
     )
-    yield from _declare("stmt", GROWTH, "BALANCE_TREND", {"last": _LATEST, "mean": _HALF_YEAR})
-    yield from _declare("stmt", GROWTH_FACTOR, "BALANCE_TREND", {"max": (last(3),)})
-    spending: _Plan = {
+    yield from declare("stmt", GROWTH, "BALANCE_TREND", {"last": _LATEST, "mean": _HALF_YEAR})
+    yield from declare("stmt", GROWTH_FACTOR, "BALANCE_TREND", {"max": (last(3),)})
+    spending: Plan = {
         "last": _LATEST, "mean": (last(2), last(3), last(6)), "max": (last(3), last(6)), "min": (last(2),),
         "std": (last(3), last(6)), "wmean": (last(3), last(6)),
     }  # fmt: skip
-    yield from _declare("stmt", SPEND_AMOUNT, "SPENDING", spending)
-    yield from _declare("stmt", SPEND, "SPENDING", {"last": _LATEST, "mean": _HALF_YEAR, "min": (last(3),)})
+    yield from declare("stmt", SPEND_AMOUNT, "SPENDING", spending)
+    yield from declare("stmt", SPEND, "SPENDING", {"last": _LATEST, "mean": _HALF_YEAR, "min": (last(3),)})
 
 
 _LIMITS = "account_credit_limit_amount_sum"

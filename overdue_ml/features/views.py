@@ -9,7 +9,9 @@ import numpy as np
 import pandas as pd
 
 from overdue_ml.features.declare import AnyFeature, AttributeFeature, DerivedFeature, Feature
-from overdue_ml.features.engine import Events, IntArray
+from overdue_ml.features.engine import NEVER, Events, IntArray
+from overdue_ml.features.function import FunctionFeature
+from overdue_ml.features.states import STATE_COLUMNS, STATE_NEEDS
 from overdue_ml.records import Records
 from overdue_ml.records.facts import account_known_sql, known_on_sql
 
@@ -79,6 +81,14 @@ def is_available(feature: AnyFeature, records: Records, registry_lookup: dict[st
         )
     if isinstance(feature, AttributeFeature):
         return feature.column in records.columns("customers")
+    if isinstance(feature, FunctionFeature):
+        return not feature.missing(records)
+    if isinstance(feature, Feature) and feature.measure.view != "statements":
+        return not _missing_from_states(feature, records) and all(
+            _has_values(records, *need.split("."))
+            for column in feature.columns
+            for need in STATE_COLUMNS[column].needs
+        )
     if isinstance(feature, Feature):
         return "statements" in records and feature.columns <= _filled_statement_columns(records)
     return feature.table in records and all(
@@ -95,6 +105,10 @@ def missing_columns(
         return set().union(*(missing_columns(p, records, registry_lookup) for p in parts))
     if isinstance(feature, AttributeFeature):
         return set() if feature.column in records.columns("customers") else {f"customers.{feature.column}"}
+    if isinstance(feature, FunctionFeature):
+        return feature.missing(records)
+    if isinstance(feature, Feature) and feature.measure.view != "statements":
+        return _missing_from_states(feature, records)
     if isinstance(feature, Feature):
         if "statements" not in records:
             return {"statements.statement_date"}
@@ -112,6 +126,15 @@ def missing_columns(
             missing |= {f"statements.{need}" for need in needs - present}
         return missing
     return {f"{feature.table}.{c}" for c in feature.columns - set(records.columns(feature.table))}
+
+
+def _missing_from_states(feature: Feature, records: Records) -> set[str]:
+    """Columns that a feature of instalments lacks, as ``table.column``."""
+    known = feature.columns & set(STATE_COLUMNS)
+    needs = STATE_NEEDS.union(*(STATE_COLUMNS[column].needs for column in known))
+    tables = {table: set(records.columns(table)) for table in ("instalments", "payments")}
+    missing = {need for need in needs if need.split(".")[1] not in tables[need.split(".")[0]]}
+    return missing | {f"instalments.{column}" for column in feature.columns - known}
 
 
 @dataclass(frozen=True)
@@ -138,6 +161,26 @@ class Keys:
                 "as_of": self.day.astype("datetime64[D]").astype("datetime64[s]"),
             }
         )
+
+    def rows_of(self, customer_ids: np.ndarray) -> tuple[IntArray, IntArray]:
+        """Positions of the keys of some customers, and where those of each begin.
+
+        Parameters
+        ----------
+        customer_ids : ndarray of str, shape (n,)
+            Sorted; those without a key have none.
+
+        Returns
+        -------
+        rows : ndarray of int64
+        start : ndarray of int64, shape (n + 1,)
+        """
+        place = np.searchsorted(self.customer_ids, customer_ids)
+        place = np.minimum(place, len(self.customer_ids) - 1)
+        sizes = np.where(self.customer_ids[place] == customer_ids, np.diff(self.start)[place], 0)
+        start = np.concatenate([[0], np.cumsum(sizes)]).astype(np.int64)
+        rows = np.arange(start[-1]) + np.repeat(self.start[place] - start[:-1], sizes)
+        return rows.astype(np.int64), start
 
 
 def known_customers(con: duckdb.DuckDBPyConnection, records: Records, as_of_days: IntArray) -> Keys:
@@ -190,6 +233,7 @@ def statement_events(
         values=np.ascontiguousarray(values),
         event_day=table.column("event_day").to_numpy().astype(np.int64),
         known_day=table.column("known_day").to_numpy().astype(np.int64),
+        until_day=np.full(table.num_rows, NEVER),
         account_start=np.append(account_first, table.num_rows).astype(np.int64),
         customer_start=np.concatenate([[0], np.cumsum(per_customer)]).astype(np.int64),
     )

@@ -7,9 +7,10 @@ from pathlib import Path
 
 import pandas as pd
 
-from overdue_ml.config import LabelsConfig, RecordsConfig
+from overdue_ml.config import LabelsConfig, RecordsConfig, build_config
 from overdue_ml.jobs.explain import find_run, read_manifest
 from overdue_ml.jobs.output import write_json
+from overdue_ml.jobs.score import MANIFEST
 from overdue_ml.labels import label_customers, trainable
 from overdue_ml.monitoring import compute_realised
 from overdue_ml.records import load_records
@@ -49,6 +50,7 @@ def run_monitor(
         Records in which the outcomes are known by now.
     records_config : RecordsConfig, optional
     labels_config : LabelsConfig, optional
+        As the model was trained, without it.
 
     Raises
     ------
@@ -61,6 +63,7 @@ def run_monitor(
     realised = None
     if outcomes is not None:
         records = load_records(outcomes, records_config)
+        labels_config = labels_config or build_config(LabelsConfig, manifest["labels"], where=MANIFEST)
         labels = trainable(label_customers(records, manifest["as_of"], labels_config))
         realised = compute_realised(pd.read_parquet(folder / "scores.parquet"), labels)
     write_json(

@@ -192,6 +192,7 @@ def run_score(
         "largest_explanation_gap": check_ties_out(
             contributions.values.to_numpy(), contributions.base, scores["log_odds"].to_numpy()
         ),
+        "labels": model.meta["config"]["labels"],
         "unknown_categories": model.classifier.count_unknown_categories(features),
         "drift": [[row.feature, row.psi, row.status] for row in drift.head(11).itertuples()],
         "settings": {

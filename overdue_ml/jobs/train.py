@@ -16,9 +16,10 @@ from overdue_ml.config import RecordsConfig, TrainConfig, config_hash
 from overdue_ml.errors import ModelError
 from overdue_ml.explain import explain_scores, sum_by_reason
 from overdue_ml.features import available_features, build_features, default_registry
+from overdue_ml.jobs.audit import audit_notes, audit_training
 from overdue_ml.jobs.output import write_json
 from overdue_ml.jobs.progress import Progress, Silent
-from overdue_ml.labels import label_customers, split_rows, trainable
+from overdue_ml.labels import label_customers, split_rows, trainable, verdicts_by_date
 from overdue_ml.metrics import Reference, fit_reference
 from overdue_ml.model import Evaluation, OverdueClassifier, ScoringModel, evaluate_model, save_bundle
 from overdue_ml.records import Records, load_records
@@ -27,6 +28,7 @@ from overdue_ml.reports import (
     plot_capture,
     plot_reasons,
     plot_score_distribution,
+    plot_verdicts,
     render_evaluation,
     save_figures,
 )
@@ -68,13 +70,13 @@ class TrainResult:
 
 @dataclass(frozen=True)
 class _Sample:
-    """Features and labels of the training and test rows."""
+    """Features and labels of the training and test rows; ``verdicts`` counts those of all rows by date."""
 
     features: pd.DataFrame
     labels: pd.DataFrame
     train: np.ndarray
     test: np.ndarray
-    verdicts: dict[str, int]
+    verdicts: pd.DataFrame
 
 
 def _sample(records: Records, config: TrainConfig) -> _Sample:
@@ -103,7 +105,7 @@ def _sample(records: Records, config: TrainConfig) -> _Sample:
         decided,
         train,
         test,
-        {str(k): int(v) for k, v in labels["verdict"].value_counts().items()},
+        verdicts_by_date(labels),
     )
 
 
@@ -129,6 +131,11 @@ def _fit(
     )
 
 
+def _audit(records: Records, sample: _Sample, columns: list[str], config: TrainConfig) -> dict[str, Any]:
+    target = sample.labels["is_overdue"][sample.train].to_numpy()
+    return audit_training(records, sample.features.loc[sample.train, columns], target, config.audit)
+
+
 def _facts(records: Records, sample: _Sample, columns: list[str], config: TrainConfig) -> dict[str, Any]:
     dates = sample.labels.index.get_level_values("as_of_date")
     train_dates = sorted({d.date().isoformat() for d in dates[sample.train]})
@@ -142,7 +149,7 @@ def _facts(records: Records, sample: _Sample, columns: list[str], config: TrainC
         "test_rows": int(sample.test.sum()),
         "train_overdue": int(part["is_overdue"].sum()),
         "test_overdue": int(sample.labels["is_overdue"][sample.test].sum()),
-        "verdicts": dict(sorted(sample.verdicts.items())),
+        "verdicts": _verdict_counts(sample.verdicts),
         "rejected_rows": {t.table: t.rejected for t in records.report.tables},
         "n_features": len(columns),
         "dropped_features": sorted(set(sample.features.columns) - set(columns)),
@@ -151,6 +158,12 @@ def _facts(records: Records, sample: _Sample, columns: list[str], config: TrainC
         "config_hash": config_hash(config, records.config),
         "code_version": version("overdue_ml"),
     }
+
+
+def _verdict_counts(by_date: pd.DataFrame) -> dict[str, int]:
+    """Rows by verdict over all dates, verdicts that occur only."""
+    totals = by_date.drop(columns="overdue_rate").sum()
+    return {name: int(totals[name]) for name in sorted(totals.index) if totals[name]}
 
 
 def run_train(
@@ -180,7 +193,7 @@ def run_train(
     RecordsError
         If the records or labels cannot be used.
     ModelError
-        If there are too few overdue rows, or the store cannot be used.
+        If there are too few overdue rows, a feature leaks, or the store cannot be used.
     """
     progress = progress or Silent()
     progress.stage("reading records")
@@ -189,6 +202,8 @@ def run_train(
     sample = _sample(records, config)
     columns = _useful_columns(sample.features, sample.train)
     registry = default_registry(records.config.attributes)
+    progress.stage("auditing the features for leakage")
+    audit = _audit(records, sample, columns, config)
     progress.stage(f"training on {int(sample.train.sum()):,} rows and {len(columns)} features")
     classifier = _fit(sample, columns, {f.name: f.direction for f in registry}, config)
     progress.stage("evaluating on rows that were set aside")
@@ -196,7 +211,7 @@ def run_train(
     evaluation = evaluate_model(
         scored.target, scored.p, scored.log_odds, scored.features.index, scored.train_p, config.evaluation
     )
-    facts = _facts(records, sample, columns, config)
+    facts = _facts(records, sample, columns, config) | {"leakage_audit": audit}
     configs = {
         "config": config.model_dump(mode="json"),
         "records_config": records.config.model_dump(mode="json"),
@@ -216,7 +231,9 @@ def run_train(
         run = None
         if models is not None:
             progress.stage("recording the run and registering the model")
-            files = _write_evidence(Path(folder), configs, evaluation, facts, importance, scored)
+            files = _write_evidence(
+                Path(folder), configs, evaluation, facts, importance, scored, sample.verdicts
+            )
             run = _record(models, config, model, bundle, bundle_hash, evaluation, files)
     return TrainResult(model, bundle_hash, evaluation, importance, facts, run)
 
@@ -264,6 +281,7 @@ def _write_evidence(
     facts: Mapping[str, Any],
     importance: pd.Series,
     scored: _Scored,
+    verdicts: pd.DataFrame,
 ) -> dict[str, Path]:
     """Config, evaluation, report and figures: aggregates only."""
     out = {name: folder / name for name in ("config", "evaluation", "figures")}
@@ -281,9 +299,11 @@ def _write_evidence(
         .rename_axis("reason_code")
         .reset_index(),
     }
+    if len(verdicts) > 1:
+        tables["verdicts"] = verdicts
     head = {"trained as of": ", ".join(facts["as_of"]), "tested as of": ", ".join(facts["test_as_of"])}
     sheet = {key.replace("_", " "): _in_words(value) for key, value in facts.items()}
-    page = render_evaluation(tables, head, data_sheet=sheet)
+    page = render_evaluation(tables, head, sheet, audit_notes(facts["leakage_audit"]))
     (out["evaluation"] / "evaluation.html").write_text(page, encoding="utf-8")
     save_figures(
         {
@@ -291,6 +311,7 @@ def _write_evidence(
             "capture": plot_capture(evaluation.capture),
             "reasons": plot_reasons(importance),
             "scores": plot_score_distribution(scored.target, scored.p),
+            "verdicts": plot_verdicts(verdicts),
         },
         out["figures"],
     )

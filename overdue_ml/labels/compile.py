@@ -12,11 +12,12 @@ import pandas as pd
 
 from overdue_ml.config import LabelsConfig
 from overdue_ml.errors import RecordsError
+from overdue_ml.labels.instalments import label_by_instalments, require_instalments
 from overdue_ml.records import Records
 from overdue_ml.records.dates import AsOf, parse_dates
 from overdue_ml.records.facts import known_on_sql
 
-VERDICTS = ("overdue", "on_time", "already_overdue", "nothing_due", "immature")
+VERDICTS = ("overdue", "on_time", "technical", "already_overdue", "nothing_due", "immature")
 TRAINABLE = ("overdue", "on_time")
 
 
@@ -29,7 +30,7 @@ def label_customers(
     ----------
     records : Records
     as_of : date, str or sequence of these, optional
-        All dates of the ``labels`` table by default; must be given for ``source='next_statement'``.
+        All dates of the ``labels`` table by default; must be given for the other sources.
     config : LabelsConfig, optional
 
     Returns
@@ -42,7 +43,7 @@ def label_customers(
     Raises
     ------
     RecordsError
-        If the records have no labels table, or none on the dates.
+        If the table of the label source is missing, or has nothing on the dates.
 
     Notes
     -----
@@ -51,17 +52,25 @@ def label_customers(
     ``dpd >= overdue_dpd`` there. Since it goes by ``known_on``, a status that is written on an old
     statement afterwards is part of the future, not of the past. Overdue is final with the first
     account that says so; on_time with the last of the accounts not closed by the as_of date, or at
-    the end of the horizon if one of them stays silent.
+    the end of the horizon if one of them stays silent. In the population ``past_due`` only customers with
+    days past due on their latest statements are asked, and overdue is a next statement in a worse bucket
+    (1-30, 31-60, 61-90, 90+) than the worst of those.
+
+    ``instalments``: see :mod:`overdue_ml.labels.instalments`.
     """
     config = config or LabelsConfig()
     if config.source == "labels":
         return _from_table(records, as_of, config)
     if as_of is None:
         raise RecordsError(
-            "no as_of date was given for labels from the next statement",
+            f"no as_of date was given for labels from {config.source}",
             next_step="list the observation points under 'as_of' in the train config",
         )
-    return _from_next_statement(records, parse_dates(as_of), config)
+    dates = parse_dates(as_of)
+    if config.source == "instalments":
+        require_instalments(records)
+        return _finish(label_by_instalments(records, dates, config))
+    return _from_next_statement(records, dates, config)
 
 
 def _finish(frame: pd.DataFrame) -> pd.DataFrame:
@@ -78,7 +87,7 @@ def _from_table(records: Records, as_of: AsOf | Sequence[AsOf] | None, config: L
     if "labels" not in records:
         raise RecordsError(
             "the records have no table 'labels'",
-            next_step="add it, or set labels.source to next_statement in the train config",
+            next_step="add it, or set labels.source to next_statement or instalments in the train config",
         )
     known = f"coalesce(l.known_on, l.as_of_date + {config.horizon_days})"
     if "known_on" not in records.columns("labels"):
@@ -102,62 +111,86 @@ def _from_table(records: Records, as_of: AsOf | Sequence[AsOf] | None, config: L
     return _finish(frame)
 
 
+_BUCKET = "CASE WHEN {0} > 90 THEN 4 ELSE ceil({0} / 30.0)::INTEGER END"
+# Per population: who is not asked any more, who not at all, and what counts as overdue.
+_POPULATIONS = {
+    "all": ("false", "false", "dpd >= {overdue_dpd}"),
+    "pre_due": ("coalesce(latest_dpd, 0) > 0", "false", "dpd >= {overdue_dpd}"),
+    "past_due": (
+        "coalesce(latest_dpd, 0) > 90",
+        "coalesce(latest_dpd, 0) = 0",
+        f"{_BUCKET.format('dpd')} > {_BUCKET.format('latest_dpd')}",
+    ),
+}
+
+
+# One row a customer and date: what each account said next, then the verdict.
+_NEXT_STATEMENT = """
+    WITH dated AS (
+        SELECT a.customer_id, s.account_id, o.as_of, s.statement_date, s.dpd, {known} AS known_on,
+            {closed} AS is_closed
+        FROM statements s JOIN accounts a USING (account_id) CROSS JOIN observation o
+    ),
+    marked AS (
+        SELECT *,
+            known_on <= as_of AND statement_date = max(statement_date)
+                FILTER (WHERE known_on <= as_of) OVER account AS is_latest,
+            known_on > as_of AND known_on <= as_of + {horizon_days}
+                AND bool_or(known_on <= as_of) OVER account
+                AND row_number() OVER (
+                    PARTITION BY account_id, as_of, known_on > as_of ORDER BY known_on, statement_date
+                ) = 1 AS is_next
+        FROM dated WINDOW account AS (PARTITION BY account_id, as_of)
+    ),
+    compared AS (
+        SELECT *, max(dpd) FILTER (WHERE is_latest)
+            OVER (PARTITION BY customer_id, as_of) AS latest_dpd
+        FROM marked
+    ),
+    decided AS (
+        SELECT customer_id, as_of,
+            count(*) FILTER (WHERE known_on <= as_of) AS n_known,
+            bool_or({already}) AS is_already, bool_or({unasked}) AS is_unasked,
+            max(dpd) FILTER (WHERE is_next) AS next_dpd,
+            max(known_on) FILTER (WHERE is_next) AS all_known,
+            min(known_on) FILTER (WHERE is_next AND {overdue}) AS overdue_known,
+            count(*) FILTER (WHERE is_latest AND NOT is_closed)
+                > count(*) FILTER (WHERE is_next AND NOT is_closed) AS is_silent
+        FROM compared GROUP BY customer_id, as_of
+    ),
+    reach AS (SELECT max({known}) AS last_known FROM statements s)
+    SELECT customer_id, as_of AS as_of_date,
+        CASE WHEN is_already THEN 'already_overdue'
+            WHEN is_unasked THEN 'nothing_due'
+            WHEN overdue_known IS NOT NULL THEN 'overdue'
+            WHEN next_dpd IS NOT NULL AND (NOT is_silent OR last_known >= as_of + {horizon_days})
+                THEN 'on_time'
+            WHEN last_known >= as_of + {horizon_days} THEN 'nothing_due'
+            ELSE 'immature' END AS verdict,
+        CASE WHEN is_unasked THEN as_of
+            WHEN overdue_known IS NOT NULL THEN overdue_known
+            WHEN next_dpd IS NOT NULL AND NOT is_silent THEN all_known
+            WHEN last_known >= as_of + {horizon_days} THEN as_of + {horizon_days} END AS matured_on
+    FROM decided CROSS JOIN reach WHERE n_known > 0"""
+
+
 def _from_next_statement(records: Records, dates: list[dt.date], config: LabelsConfig) -> pd.DataFrame:
-    known = known_on_sql(records, "statements", "statement_date", "s")
     if "dpd" not in records.columns("statements"):
         raise RecordsError("the column 'dpd' is missing", where="table statements", next_step="add it")
-    already = (
-        "coalesce(max(dpd) FILTER (WHERE is_latest), 0) > 0" if config.population == "pre_due" else "false"
+    already, unasked, overdue = _POPULATIONS[config.population]
+    closed = "coalesce(a.closed_on <= o.as_of, false)"
+    query = _NEXT_STATEMENT.format(
+        known=known_on_sql(records, "statements", alias="s"),
+        closed=closed if "closed_on" in records.columns("accounts") else "false",
+        already=already,
+        unasked=unasked,
+        overdue=overdue.format(overdue_dpd=config.overdue_dpd),
+        horizon_days=config.horizon_days,
     )
-    closed = (
-        "coalesce(a.closed_on <= o.as_of, false)" if "closed_on" in records.columns("accounts") else "false"
-    )
-    end = f"as_of + {config.horizon_days}"
     with records.connect() as con:
         con.execute("CREATE TEMP TABLE observation (as_of DATE)")
         con.executemany("INSERT INTO observation VALUES (?)", [[day] for day in dates])
-        frame = con.sql(
-            f"""
-            WITH dated AS (
-                SELECT a.customer_id, s.account_id, o.as_of, s.statement_date, s.dpd, {known} AS known_on,
-                    {closed} AS is_closed
-                FROM statements s JOIN accounts a USING (account_id) CROSS JOIN observation o
-            ),
-            marked AS (
-                SELECT *,
-                    known_on <= as_of AND statement_date = max(statement_date)
-                        FILTER (WHERE known_on <= as_of) OVER account AS is_latest,
-                    known_on > as_of AND known_on <= {end} AND bool_or(known_on <= as_of) OVER account
-                        AND row_number() OVER (
-                            PARTITION BY account_id, as_of, known_on > as_of ORDER BY known_on, statement_date
-                        ) = 1 AS is_next
-                FROM dated WINDOW account AS (PARTITION BY account_id, as_of)
-            ),
-            decided AS (
-                SELECT customer_id, as_of,
-                    count(*) FILTER (WHERE known_on <= as_of) AS n_known,
-                    {already} AS is_already,
-                    max(dpd) FILTER (WHERE is_next) AS next_dpd,
-                    max(known_on) FILTER (WHERE is_next) AS all_known,
-                    min(known_on) FILTER (WHERE is_next AND dpd >= {config.overdue_dpd}) AS overdue_known,
-                    count(*) FILTER (WHERE is_latest AND NOT is_closed)
-                        > count(*) FILTER (WHERE is_next AND NOT is_closed) AS is_silent
-                FROM marked GROUP BY customer_id, as_of
-            ),
-            reach AS (SELECT max({known}) AS last_known FROM statements s)
-            SELECT customer_id, as_of AS as_of_date,
-                CASE WHEN is_already THEN 'already_overdue'
-                    WHEN overdue_known IS NOT NULL THEN 'overdue'
-                    WHEN next_dpd IS NOT NULL AND (NOT is_silent OR last_known >= {end}) THEN 'on_time'
-                    WHEN last_known >= {end} THEN 'nothing_due'
-                    ELSE 'immature' END AS verdict,
-                CASE WHEN overdue_known IS NOT NULL THEN overdue_known
-                    WHEN next_dpd IS NOT NULL AND NOT is_silent THEN all_known
-                    WHEN last_known >= {end} THEN {end} END AS matured_on
-            FROM decided CROSS JOIN reach WHERE n_known > 0
-            """
-        ).df()
-    return _finish(frame)
+        return _finish(con.sql(query).df())
 
 
 def trainable(labels: pd.DataFrame, known_by: dt.date | None = None) -> pd.DataFrame:

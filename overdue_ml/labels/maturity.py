@@ -1,4 +1,4 @@
-"""Maturity: which labels are final, from when on, and what another definition of overdue would change."""
+"""Maturity: which labels are final, and from when on."""
 
 from __future__ import annotations
 
@@ -7,9 +7,11 @@ from collections.abc import Sequence
 
 import pandas as pd
 
-from overdue_ml.config import LabelsConfig, build_config
-from overdue_ml.errors import ConfigError, RecordsError
+from overdue_ml.config import LabelsConfig
+from overdue_ml.errors import RecordsError
 from overdue_ml.labels.compile import TRAINABLE, VERDICTS, label_customers
+from overdue_ml.labels.instalments import days_to_final, last_known
+from overdue_ml.labels.sensitivity import require_dpd
 from overdue_ml.records import Records
 from overdue_ml.records.dates import AsOf, parse_dates
 from overdue_ml.records.facts import known_on_sql
@@ -56,8 +58,8 @@ def maturity(
     pandas.DataFrame
         Indexed by as_of_date: source, n_customers, the columns of :func:`verdicts_by_date`, share_final
         (all verdicts but immature), all_final_on (the day from which on no label of that date can
-        change: the last matured_on, or the end of the horizon while one is immature). A date on which no
-        customer is known has n_customers 0 and no share.
+        change: the last matured_on, or the end of the performance window while one is immature). A date
+        on which no customer is known has n_customers 0 and no share.
     """
     config = config or LabelsConfig()
     labels = label_customers(records, as_of_dates, config)
@@ -75,7 +77,8 @@ def maturity(
     last = waiting.groupby(level="as_of_date")["matured_on"].max().reindex(found.index)
     dates = found.index.to_series()
     last = last.where(last.notna(), dates)
-    end = dates + pd.Timedelta(days=config.horizon_days)
+    wait = days_to_final(records, config) if config.source == "instalments" else config.horizon_days
+    end = dates + pd.Timedelta(days=wait)
     found["all_final_on"] = last.where(found["immature"] == 0, end).where(total > 0).astype("datetime64[s]")
     return found
 
@@ -99,8 +102,9 @@ def final_from(
     -------
     datetime.date
         Without candidates: for ``next_statement`` the newest day on which a statement became known less
-        ``horizon_days``, up to which no label of any date is immature; for ``labels`` the last date of
-        the table, whose outcomes are decided.
+        ``horizon_days``, for ``instalments`` the newest day on which a payment became known less the days
+        until the last answer is final; up to there no label of any date is immature. For ``labels`` the
+        last date of the table, whose outcomes are decided.
 
     Raises
     ------
@@ -124,7 +128,9 @@ def final_from(
         dates = label_customers(records, None, config).index.get_level_values("as_of_date")
         day = dates.max().date()
         return day
-    _require_dpd(records)
+    if config.source == "instalments":
+        return last_known(records) - dt.timedelta(days=days_to_final(records, config))
+    require_dpd(records)
     known = known_on_sql(records, "statements", "statement_date", "s")
     with records.connect() as con:
         ((last,),) = con.execute(f"SELECT max({known}) FROM statements s").fetchall()
@@ -132,122 +138,3 @@ def final_from(
         raise RecordsError("there are no statements", where="table statements")
     day = last - dt.timedelta(days=config.horizon_days)
     return day
-
-
-def _require_dpd(records: Records) -> None:
-    if "dpd" not in records.columns("statements"):
-        raise RecordsError("the column 'dpd' is missing", where="table statements", next_step="add it")
-
-
-def sensitivity_grid(
-    records: Records,
-    as_of: AsOf | Sequence[AsOf],
-    overdue_dpd: Sequence[int] = (1, 7, 15, 30, 31, 60, 90),
-    horizon_days: Sequence[int] = (15, 31, 62, 93),
-    config: LabelsConfig | None = None,
-) -> pd.DataFrame:
-    """Overdue rate under other definitions of overdue, for labels from the next statement.
-
-    Each cell is what :func:`label_customers` would give for it; the records are read once for all.
-
-    Parameters
-    ----------
-    records : Records
-    as_of : date, str or sequence of these
-    overdue_dpd, horizon_days : sequence of int
-        Values in place of those of the config.
-    config : LabelsConfig, optional
-        Its source must be ``next_statement``, which is the default here.
-
-    Returns
-    -------
-    pandas.DataFrame
-        Indexed (as_of_date, horizon_days, overdue_dpd), sorted. Columns: n_customers (known on the
-        date), n_decided, n_overdue, n_immature, overdue_rate (of the decided, null where none is).
-
-    Raises
-    ------
-    ConfigError
-        If a value is out of range, none is given, or the source is another one.
-    RecordsError
-        If the statements have no days past due.
-    """
-    config = config or LabelsConfig(source="next_statement")
-    if config.source != "next_statement":
-        raise ConfigError(
-            f"a sensitivity grid cannot be made of labels from '{config.source}'",
-            where="labels.source",
-            expected="next_statement",
-        )
-    if not overdue_dpd or not horizon_days:
-        raise ConfigError("no cell was asked for", expected="values for both overdue_dpd and horizon_days")
-    for name, values in (("overdue_dpd", overdue_dpd), ("horizon_days", horizon_days)):
-        for value in values:
-            build_config(LabelsConfig, config.model_dump() | {name: value}, where="sensitivity_grid")
-    _require_dpd(records)
-    grid = _count_cells(
-        records, parse_dates(as_of), sorted(set(overdue_dpd)), sorted(set(horizon_days)), config
-    )
-    grid["as_of_date"] = grid["as_of_date"].astype("datetime64[s]")
-    grid = grid.set_index(["as_of_date", "horizon_days", "overdue_dpd"]).astype("int64")
-    decided = grid["n_decided"]
-    grid["overdue_rate"] = (grid["n_overdue"] / decided).where(decided > 0).astype("float64")
-    return grid
-
-
-def _count_cells(
-    records: Records, dates: list[dt.date], overdue_dpd: list[int], horizons: list[int], config: LabelsConfig
-) -> pd.DataFrame:
-    """One row a cell. What an account says next does not depend on the cell, only whether it came in time."""
-    known = known_on_sql(records, "statements", "statement_date", "s")
-    already = "coalesce(max(latest_dpd), 0) > 0" if config.population == "pre_due" else "false"
-    closed = (
-        "coalesce(a.closed_on <= o.as_of, false)" if "closed_on" in records.columns("accounts") else "false"
-    )
-    with records.connect() as con:
-        frame = con.execute(
-            f"""
-            WITH observation AS (SELECT unnest($dates::DATE[]) AS as_of),
-            horizon AS (SELECT unnest($horizons::INTEGER[]) AS horizon_days),
-            threshold AS (SELECT unnest($overdue_dpd::INTEGER[]) AS overdue_dpd),
-            dated AS (
-                SELECT s.account_id, s.statement_date, s.dpd, {known} AS known_on FROM statements s
-            ),
-            account AS (
-                SELECT a.customer_id, d.account_id, o.as_of, any_value({closed}) AS is_closed,
-                    arg_max_null(d.dpd, d.statement_date) FILTER (WHERE known_on <= as_of) AS latest_dpd,
-                    arg_min_null(d.dpd, (known_on, statement_date))
-                        FILTER (WHERE known_on > as_of) AS next_dpd,
-                    min(known_on) FILTER (WHERE known_on > as_of) AS next_known
-                FROM dated d JOIN accounts a USING (account_id) CROSS JOIN observation o
-                GROUP BY a.customer_id, d.account_id, o.as_of HAVING min(known_on) <= as_of
-            ),
-            decided AS (
-                SELECT customer_id, as_of, horizon_days, {already} AS is_already,
-                    max(next_dpd) FILTER (WHERE next_known <= as_of + horizon_days) AS worst_dpd,
-                    bool_or(NOT is_closed AND coalesce(next_known > as_of + horizon_days, true)) AS is_silent
-                FROM account CROSS JOIN horizon GROUP BY customer_id, as_of, horizon_days
-            ),
-            reach AS (SELECT max(known_on) AS last_known FROM dated),
-            judged AS (
-                SELECT as_of, horizon_days, worst_dpd, is_already,
-                    last_known >= as_of + horizon_days AS is_over,
-                    worst_dpd IS NOT NULL AND (NOT is_silent OR is_over) AS is_told
-                FROM decided CROSS JOIN reach
-            )
-            SELECT o.as_of AS as_of_date, h.horizon_days, t.overdue_dpd, count(j.as_of) AS n_customers,
-                count(*) FILTER (
-                    WHERE NOT is_already AND (worst_dpd >= t.overdue_dpd OR is_told)
-                ) AS n_decided,
-                count(*) FILTER (WHERE NOT is_already AND worst_dpd >= t.overdue_dpd) AS n_overdue,
-                count(*) FILTER (
-                    WHERE NOT is_already AND NOT coalesce(worst_dpd >= t.overdue_dpd, false)
-                        AND NOT is_told AND NOT is_over
-                ) AS n_immature
-            FROM observation o CROSS JOIN horizon h CROSS JOIN threshold t
-                LEFT JOIN judged j ON j.as_of = o.as_of AND j.horizon_days = h.horizon_days
-            GROUP BY ALL ORDER BY ALL
-            """,
-            {"dates": dates, "horizons": horizons, "overdue_dpd": overdue_dpd},
-        ).df()
-    return frame

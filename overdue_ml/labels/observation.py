@@ -74,7 +74,7 @@ def _months(first: dt.date, last: dt.date, *, at_end: bool) -> Iterator[dt.date]
 
 
 def before_due_dates(records: Records, days_before: int) -> list[dt.date]:
-    """The days that lie ``days_before`` days before a due date of a statement.
+    """The days that lie ``days_before`` days before a due date of a statement or an instalment.
 
     Parameters
     ----------
@@ -85,27 +85,35 @@ def before_due_dates(records: Records, days_before: int) -> list[dt.date]:
     Returns
     -------
     list of datetime.date
-        Sorted, each once; only days from the first to the last on which a statement became known.
-        Statements without a due date give none.
+        Sorted, each once; only days from the first to the last on which a statement or a payment became
+        known. Statements without a due date give none.
 
     Raises
     ------
     ConfigError
         If ``days_before`` is below 1.
     RecordsError
-        If the statements have no due dates.
+        If the records have no due dates.
     """
     if days_before < 1:
         raise ConfigError(f"{days_before} days before a due date", where="days_before", expected="at least 1")
-    if "due_date" not in records.columns("statements"):
-        raise RecordsError("the column 'due_date' is missing", where="table statements", next_step="add it")
-    known = known_on_sql(records, "statements", "statement_date", "s")
+    tables = [name for name in ("statements", "instalments") if "due_date" in records.columns(name)]
+    if not tables:
+        raise RecordsError(
+            "the column 'due_date' is missing", where="table statements or instalments", next_step="add it"
+        )
+    due = " UNION ".join(f"SELECT due_date FROM {name}" for name in tables)
+    known = " UNION ALL ".join(
+        f"SELECT {known_on_sql(records, name, date)} AS day FROM {name}"
+        for name, date in (("statements", "statement_date"), ("payments", "paid_on"))
+        if name in records
+    )
     with records.connect() as con:
         rows = con.execute(
             f"""
-            WITH reach AS (SELECT min({known}) AS first_day, max({known}) AS last_day FROM statements s)
-            SELECT DISTINCT s.due_date - CAST($days AS INTEGER) AS day FROM statements s CROSS JOIN reach
-            WHERE s.due_date - CAST($days AS INTEGER) BETWEEN first_day AND last_day ORDER BY day
+            WITH reach AS (SELECT min(day) AS first_day, max(day) AS last_day FROM ({known}))
+            SELECT DISTINCT due_date - CAST($days AS INTEGER) AS day FROM ({due}) CROSS JOIN reach
+            WHERE due_date - CAST($days AS INTEGER) BETWEEN first_day AND last_day ORDER BY day
             """,
             {"days": days_before},
         ).fetchall()

@@ -1,8 +1,10 @@
 """Records: table contracts, loading, rejected rows, settlement, the synthetic lender."""
 
 from overdue_ml.records.facts import compute_next_due
+from overdue_ml.records.histories import compute_histories, iter_histories
 from overdue_ml.records.load import Records, load_records
-from overdue_ml.records.settlement import SettlementRules, compute_facts, settle
+from overdue_ml.records.settlement import SettlementRules, compute_facts
+from overdue_ml.records.settlement_sql import settle
 from overdue_ml.records.simulate import simulate, simulate_to
 from overdue_ml.records.suggest import suggest_mapping
 from overdue_ml.records.validate import FreshnessResult, RuleResult, TableResult, ValidationReport
@@ -15,7 +17,9 @@ __all__ = [
     "TableResult",
     "ValidationReport",
     "compute_facts",
+    "compute_histories",
     "compute_next_due",
+    "iter_histories",
     "load_records",
     "settle",
     "simulate",

@@ -2,7 +2,7 @@
 
 A row is rejected for breaking a *rule*; a table is refused for breaking its *structure* (a required
 column is missing, an id column holds floating numbers). Rules are SQL predicates over the typed row
-(``v_<column>``) and the text it came from (``raw_<column>``), true where the rule is broken, so that
+(``v_<column>``) and whether a cell came empty (``empty_<column>``), true where the rule is broken, so that
 DuckDB checks any number of rows in one scan.
 """
 
@@ -77,6 +77,9 @@ class Table:
         A date that may not lie before the ``opened_on`` of the row's account.
     version : str, optional
         A date that belongs to the key and may be empty: then it is the ``opened_on`` of the account.
+    order_by : tuple of str
+        Required columns by which accepted rows are sorted first, so that rows that are read together stand
+        together; the key, or the required columns where there is none, if not given.
     event : str, optional
         The date that tells how fresh the table is; None where rows may be old and true.
     required : bool
@@ -90,6 +93,7 @@ class Table:
     order: tuple[tuple[str, str], ...] = ()
     not_before_opening: str | None = None
     version: str | None = None
+    order_by: tuple[str, ...] = ()
     event: str | None = None
     required: bool = False
 
@@ -105,6 +109,12 @@ class Table:
         """Key columns that a row may leave empty."""
         return tuple(name for name in self.key if self.column(name).nullable)
 
+    def sorting(self, present: Collection[str]) -> tuple[str, ...]:
+        """The columns of ``present`` in the order in which accepted rows are sorted by them."""
+        versions = (c.name for c in self.columns if c.name == self.version and c.name in present)
+        declared = (c.name for c in self.columns if c.name in present)
+        return tuple(dict.fromkeys((*self.order_by, *self.naming(present), *versions, *declared)))
+
     def naming(self, present: Collection[str]) -> tuple[str, ...]:
         """Columns that show a person which row is meant: the key, or all required columns."""
         key = self.key_in(present)
@@ -115,12 +125,16 @@ class Table:
 
 @dataclass(frozen=True)
 class Rule:
-    """One check of one table: ``broken`` is a SQL predicate, true for a row to be rejected."""
+    """One check of one table: ``broken`` is a SQL predicate, true for a row to be rejected.
+
+    A rule ``among_rows`` compares rows that share a key, and needs none but these.
+    """
 
     table: str
     name: str
     meaning: str
     broken: str
+    among_rows: bool = False
 
 
 def _id(name: str) -> Column:
@@ -207,6 +221,8 @@ CONTRACTS: dict[str, Table] = {
             ),
             references=(("account_id", "accounts"),),
             order=(("paid_on", "known_on"),),
+            # Settlement goes through the payments of an account day by day.
+            order_by=("account_id", "paid_on"),
             event="paid_on",
         ),
         Table(
@@ -274,6 +290,8 @@ CONTRACTS: dict[str, Table] = {
 #: Records need the tables of one of these to know who paid when.
 HISTORIES: tuple[tuple[str, ...], ...] = (("statements",), ("instalments", "payments"))
 
+_OPENING = '(SELECT opened_on FROM accounts a WHERE a.account_id = "v_account_id")'
+
 _TYPE_WORDS = {
     "date": "a date written YYYY-MM-DD",
     "amount": "a number",
@@ -284,17 +302,17 @@ _TYPE_WORDS = {
 
 def column_rules(table: Table, column: Column) -> list[Rule]:
     """The rules that follow from one column's declaration."""
-    raw, value, name = f'"raw_{column.name}"', f'"v_{column.name}"', column.name
+    empty, value, name = f'"empty_{column.name}"', f'"v_{column.name}"', column.name
     rules = []
 
     def add(suffix: str, meaning: str, broken: str) -> None:
         rules.append(Rule(table.name, f"{name}_{suffix}", meaning, broken))
 
     if not column.nullable:
-        add("missing", f"{name} is filled in", f"{raw} IS NULL")
+        add("missing", f"{name} is filled in", empty)
     if column.type in _TYPE_WORDS:
         word = _TYPE_WORDS[column.type]
-        add("not_readable", f"{name} is {word}", f"{raw} IS NOT NULL AND {value} IS NULL")
+        add("not_readable", f"{name} is {word}", f"{value} IS NULL AND NOT {empty}")
     if column.type == "amount":
         add("not_finite", f"{name} is a finite number", f"NOT isfinite({value})")
     if column.type == "date":
@@ -318,6 +336,14 @@ def column_rules(table: Table, column: Column) -> list[Rule]:
         allowed = ", ".join(f"'{choice}'" for choice in column.choices)
         add("unknown_value", f"{name} is one of {allowed}", f"{value} NOT IN ({allowed})")
     return rules
+
+
+def key_cells(table: Table, present: Collection[str]) -> str:
+    """SQL for the values that together name a row of a table whose key is there, comma-separated."""
+    parts = [f'"v_{name}"' for name in table.key]
+    if table.version in present:
+        parts.append(f'coalesce("v_{table.version}", {_OPENING})')
+    return ", ".join(parts)
 
 
 def table_rules(table: Table, present: set[str], loaded: set[str]) -> list[Rule]:
@@ -344,7 +370,6 @@ def table_rules(table: Table, present: set[str], loaded: set[str]) -> list[Rule]
                     f'"v_{later}" < "v_{earlier}"',
                 )
             )
-    opening = 'SELECT opened_on FROM accounts a WHERE a.account_id = "v_account_id"'
     if table.not_before_opening in present and "accounts" in loaded:
         name = table.not_before_opening
         rules.append(
@@ -352,7 +377,7 @@ def table_rules(table: Table, present: set[str], loaded: set[str]) -> list[Rule]
                 table.name,
                 f"{name}_before_opened_on",
                 f"{name} is not before the account's opened_on",
-                f'"v_{name}" < ({opening})',
+                f'"v_{name}" < {_OPENING}',
             )
         )
     rules += _reference_rules(table, loaded)
@@ -360,16 +385,14 @@ def table_rules(table: Table, present: set[str], loaded: set[str]) -> list[Rule]
     if key:
         # Rows without a key are no duplicates of each other; where it is needed, that is another rule.
         named = " AND ".join(f'"v_{name}" IS NOT NULL' for name in key)
-        parts = [f'"v_{name}"' for name in key]
-        if table.version in present:
-            parts.append(f'coalesce("v_{table.version}", ({opening}))')
         words = (*key, table.version) if table.version in present else key
         rules.append(
             Rule(
                 table.name,
                 "key_duplicate",
                 f"{' + '.join(str(word) for word in words)} names one row",
-                f"{named} AND count(*) OVER (PARTITION BY {', '.join(parts)}) > 1",
+                f"{named} AND count(*) OVER (PARTITION BY {key_cells(table, present)}) > 1",
+                among_rows=True,
             )
         )
     return rules

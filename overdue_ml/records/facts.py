@@ -4,9 +4,25 @@ from __future__ import annotations
 
 import datetime as dt
 
+import duckdb
 import pandas as pd
+import pyarrow as pa
 
+from overdue_ml.records.contracts import CONTRACTS
+from overdue_ml.records.histories import iter_histories
 from overdue_ml.records.load import Records
+from overdue_ml.records.settlement import UNITS
+
+#: From which of its dates a row without ``known_on`` is known. Of labels nobody can tell.
+KNOWN_FROM: dict[str, str] = {
+    "statements": "statement_date",
+    "instalments": "opened_on",  # of the account
+    "payments": "paid_on",  # and the posting lag
+    "incomes": "received_on",
+    "borrowings": "reported_on",
+    "contacts": "contacted_on",
+}
+ALWAYS = "DATE '0001-01-01'"
 
 _NO_NEXT_DUE = pd.DataFrame(
     {
@@ -19,49 +35,71 @@ _NO_NEXT_DUE = pd.DataFrame(
 )
 
 
-def known_on_sql(records: Records, table: str, default: str, alias: str = "") -> str:
+def known_on_sql(records: Records, table: str, default: str | None = None, alias: str = "") -> str:
     """SQL for the day on which a row was known: its ``known_on`` if it has one, else ``default``.
+
+    Payments without one are known ``records.config.posting_lag_days`` after they were paid, and none
+    before; instalments without one from the ``opened_on`` of their account, else always.
 
     Parameters
     ----------
     records : Records
     table : str
-    default : str
-        A date column of the table.
+    default : str, optional
+        A date column of the table; by :data:`KNOWN_FROM` otherwise.
     alias : str
         Table alias in the query.
     """
+    row = alias or table
     prefix = f"{alias}." if alias else ""
-    if "known_on" in records.columns(table):
-        return f"coalesce({prefix}known_on, {prefix}{default})"
-    return f"{prefix}{default}"
+    own = "known_on" in records.columns(table) and any(c.name == "known_on" for c in CONTRACTS[table].columns)
+    date = default or KNOWN_FROM[table]
+    if date == "opened_on" and table != "accounts":
+        # Qualified by the table's own name: inside the subquery a bare account_id is the account's.
+        opened = f"(SELECT o.opened_on FROM accounts o WHERE o.account_id = {row}.account_id)"
+        return f"coalesce({f'{row}.known_on, ' if own else ''}{opened}, {ALWAYS})"
+    fallback = f"{prefix}{date}"
+    if table == "payments" and records.config.posting_lag_days:
+        fallback = f"{fallback} + {records.config.posting_lag_days}"
+    if not own:
+        return fallback
+    known = f"coalesce({prefix}known_on, {fallback})"
+    return f"greatest({prefix}{date}, {known})" if table == "payments" else known
 
 
 def account_known_sql(records: Records) -> str:
     """SQL for the day from which each account was known: ``account_id, customer_id, known_on``.
 
-    That is its opening or its first known statement or payment, whichever came first; null if it has
-    none of them.
+    That is its opening or its first known statement, payment or instalment version, whichever came
+    first; null if it has none of them. Instalments that nobody dated, of an account that nobody knows
+    the opening of, were always known, as in settlement.
     """
     events = [
-        f"SELECT account_id, {known_on_sql(records, table, date)} AS day FROM {table}"
-        for table, date in (("statements", "statement_date"), ("payments", "paid_on"))
+        f"SELECT account_id, {known_on_sql(records, table)} AS day, false AS undated FROM {table}"
+        for table in ("statements", "payments")
         if table in records
     ]
+    if "instalments" in records:
+        # Not by known_on_sql: its look-up of each row's account is what the join below does once.
+        day = "known_on" if "known_on" in records.columns("instalments") else "CAST(NULL AS DATE)"
+        events.append(f"SELECT account_id, {day} AS day, {day} IS NULL AS undated FROM instalments")
     if not events:
         return "SELECT account_id, customer_id, opened_on AS known_on FROM accounts"
     return f"""
-        SELECT a.account_id, a.customer_id, least(a.opened_on, f.first_known) AS known_on
+        SELECT a.account_id, a.customer_id, least(a.opened_on, f.first_known,
+            CASE WHEN a.opened_on IS NULL AND f.undated THEN {ALWAYS} END) AS known_on
         FROM accounts a LEFT JOIN (
-            SELECT account_id, min(day) AS first_known FROM ({" UNION ALL ".join(events)}) GROUP BY account_id
+            SELECT account_id, min(day) AS first_known, bool_or(undated) AS undated
+            FROM ({" UNION ALL ".join(events)}) GROUP BY account_id
         ) f USING (account_id)"""
 
 
 def compute_next_due(records: Records, as_of: dt.date) -> pd.DataFrame:
     """Next due date and amounts of every customer, as known at the end of ``as_of``.
 
-    The latest known statement of each account decides. The due amount is its minimum due, or the
-    balance where the records have no minimum; balances in credit owe nothing.
+    The latest known statement of an account decides, and its instalments if it has any. A statement's
+    due amount is its minimum due, or the balance where the records have no minimum; balances in credit
+    owe nothing. An instalment's is what it is short by, and what is settled already is not due.
 
     Parameters
     ----------
@@ -72,11 +110,40 @@ def compute_next_due(records: Records, as_of: dt.date) -> pd.DataFrame:
     -------
     pandas.DataFrame
         Indexed by customer_id: next_due_date (the earliest due date after ``as_of``; null if none),
-        due_amount (due on that date), exposure_amount (all balances), dpd (worst account, days). Without
-        a statements table nothing is known of the next due, and no customer has a row.
+        due_amount (due on that date), exposure_amount (all balances, and all that instalments are short
+        by), dpd (worst account, days). A customer without a known statement or instalment has no row.
     """
-    if "statements" not in records:
+    parts = []
+    if "statements" in records:
+        parts.append(_statement_dues(records, as_of))
+    if "instalments" in records and "payments" in records:
+        parts += _instalment_dues(records, as_of)
+    if not parts:
         return _NO_NEXT_DUE.copy()
+    with duckdb.connect() as con:
+        con.register("dues", pa.concat_tables(parts))
+        # Sums in a fixed order: their last bit must not hang on threads.
+        frame = con.execute(
+            """
+            WITH upcoming AS (
+                SELECT *, min(due_date) FILTER (WHERE due_date > $as_of)
+                    OVER (PARTITION BY customer_id) AS next_due_date
+                FROM dues
+            )
+            SELECT customer_id, any_value(next_due_date) AS next_due_date,
+                coalesce(sum(due_amount ORDER BY due_amount) FILTER (WHERE due_date = next_due_date), 0.0)
+                    AS due_amount,
+                coalesce(sum(exposure_amount ORDER BY exposure_amount), 0.0) AS exposure_amount,
+                max(dpd) AS dpd
+            FROM upcoming GROUP BY customer_id ORDER BY customer_id
+            """,
+            {"as_of": as_of},
+        ).df()
+    return frame.set_index("customer_id")
+
+
+def _statement_dues(records: Records, as_of: dt.date) -> pa.Table:
+    """The latest known statement of each account: customer_id, due_date, amounts and dpd."""
     present = set(records.columns("statements"))
 
     def col(name: str, kind: str) -> str:
@@ -84,30 +151,40 @@ def compute_next_due(records: Records, as_of: dt.date) -> pd.DataFrame:
 
     known = known_on_sql(records, "statements", "statement_date", "s")
     with records.connect() as con:
-        frame = con.execute(
+        con.execute("SET VARIABLE as_of = ?", [as_of])
+        return con.sql(
             f"""
-            WITH latest AS (
-                SELECT a.customer_id, a.account_id,
-                    {col("due_date", "DATE")} AS due_date,
-                    greatest(coalesce({col("minimum_due_amount", "DOUBLE")},
-                                      {col("balance_amount", "DOUBLE")}), 0) AS due_amount,
-                    greatest({col("balance_amount", "DOUBLE")}, 0) AS exposure_amount,
-                    {col("dpd", "INTEGER")} AS dpd
-                FROM accounts a JOIN statements s USING (account_id)
-                WHERE {known} <= $as_of
-                QUALIFY row_number() OVER (PARTITION BY a.account_id ORDER BY s.statement_date DESC) = 1
-            ),
-            upcoming AS (
-                SELECT *, min(due_date) FILTER (WHERE due_date > $as_of)
-                    OVER (PARTITION BY customer_id) AS next_due_date
-                FROM latest
+            SELECT a.customer_id, {col("due_date", "DATE")} AS due_date,
+                greatest(coalesce({col("minimum_due_amount", "DOUBLE")},
+                                  {col("balance_amount", "DOUBLE")}), 0) AS due_amount,
+                greatest({col("balance_amount", "DOUBLE")}, 0) AS exposure_amount,
+                {col("dpd", "INTEGER")} AS dpd
+            FROM accounts a JOIN statements s USING (account_id)
+            WHERE {known} <= getvariable('as_of')
+            QUALIFY row_number() OVER (PARTITION BY a.account_id ORDER BY s.statement_date DESC) = 1
+            """
+        ).to_arrow_table()
+
+
+def _instalment_dues(records: Records, as_of: dt.date) -> list[pa.Table]:
+    """Per customer and due date what instalments are short by, a part of the book at a time."""
+    found = []
+    for part in iter_histories(records, as_of=as_of):
+        with duckdb.connect() as con:
+            con.register("part", part)
+            con.execute("SET VARIABLE as_of = ?", [as_of])
+            # Summed in the whole units of settlement, so exactly.
+            found.append(
+                con.sql(
+                    f"""
+                    SELECT customer_id, CASE WHEN NOT is_settled THEN due_date END AS due_date,
+                        sum(round(shortfall_amount * {UNITS})) / {UNITS} AS due_amount,
+                        due_amount AS exposure_amount,
+                        max(CASE WHEN is_settled THEN 0
+                            ELSE greatest(getvariable('as_of') - due_date, 0) END)::INTEGER AS dpd
+                    FROM part WHERE from_date <= getvariable('as_of') AND until_date > getvariable('as_of')
+                    GROUP BY customer_id, CASE WHEN NOT is_settled THEN due_date END
+                    """
+                ).to_arrow_table()
             )
-            SELECT customer_id, any_value(next_due_date) AS next_due_date,
-                coalesce(sum(due_amount) FILTER (WHERE due_date = next_due_date), 0.0) AS due_amount,
-                coalesce(sum(exposure_amount), 0.0) AS exposure_amount,
-                max(dpd) AS dpd
-            FROM upcoming GROUP BY customer_id ORDER BY customer_id
-            """,
-            {"as_of": as_of},
-        ).df()
-    return frame.set_index("customer_id")
+    return found

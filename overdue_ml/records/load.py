@@ -6,6 +6,7 @@ import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import duckdb
 import numpy as np
@@ -15,8 +16,12 @@ import pyarrow.compute as pc
 
 from overdue_ml.config import RecordsConfig
 from overdue_ml.errors import RecordsError
+from overdue_ml.records.mapping import drop_raw_view, quote_text
 from overdue_ml.records.sources import stage_tables
 from overdue_ml.records.validate import ValidationReport, ordered_tables, validate_table
+
+#: For what DuckDB has to sort or look up, beside the tables themselves; it goes to disk beyond.
+_WORKING_MEMORY = "1GB"
 
 
 @dataclass(frozen=True)
@@ -26,7 +31,8 @@ class Records:
     Attributes
     ----------
     tables : mapping of str to pyarrow.Table
-        Accepted rows, typed by the contract and sorted by key, or by all columns where there is none.
+        Accepted rows, typed by the contract and sorted by key, or by all columns where there is none;
+        payments by account and day.
     rejected : mapping of str to pyarrow.Table
         Rejected rows as they came, mapped columns under the contract's names, with the ``rule`` each
         broke.
@@ -82,20 +88,41 @@ class Records:
 
 
 def _hash_column(digest: hashlib._Hash, column: pa.ChunkedArray) -> None:
-    # Arrow leaves the bytes under a null undefined, so nulls are hashed apart and filled.
-    digest.update(column.is_null().combine_chunks().cast(pa.int8()).to_numpy(zero_copy_only=False).tobytes())
+    """Add nulls, then values, each as one run of bytes through all chunks: where they end is of no account.
+
+    Arrow leaves the bytes under a null undefined, so nulls are hashed apart and filled.
+    """
+    for chunk in column.chunks:
+        digest.update(_bytes(chunk.is_null().cast(pa.int8())))
     kind = column.type
     if pa.types.is_boolean(kind):
         column = column.cast(pa.int8())
     elif pa.types.is_date32(kind):
         column = column.cast(pa.int32())
     elif not (pa.types.is_integer(kind) or pa.types.is_floating(kind)):
-        text = pc.fill_null(_as_text(column), "")
-        digest.update(pc.binary_length(text).to_numpy().astype(np.int64).tobytes())
+        text = column if pa.types.is_string(kind) else _as_text(column)
         for chunk in text.chunks:
-            digest.update("".join(chunk.to_pylist()).encode())
+            digest.update(_bytes(pc.fill_null(pc.binary_length(chunk).cast(pa.int64()), 0)))
+        for chunk in text.chunks:
+            digest.update(_text_bytes(chunk))
         return
-    digest.update(pc.fill_null(column, 0).to_numpy().tobytes())
+    for chunk in column.chunks:
+        digest.update(_bytes(pc.fill_null(chunk, 0)))
+
+
+def _bytes(values: pa.Array) -> memoryview:
+    return np.ascontiguousarray(values.to_numpy(zero_copy_only=False)).data
+
+
+def _text_bytes(texts: pa.Array) -> pa.Buffer:
+    """All texts of an array behind one another, without what may stand under its nulls."""
+    texts = texts.drop_null() if texts.null_count else texts
+    _, offsets, data = texts.buffers()
+    if len(texts) == 0 or data is None:
+        return pa.py_buffer(b"")
+    width = np.int64 if pa.types.is_large_string(texts.type) else np.int32
+    bounds = np.frombuffer(offsets, dtype=width)[[texts.offset, texts.offset + len(texts)]]
+    return data.slice(int(bounds[0]), int(bounds[1] - bounds[0]))
 
 
 def _as_text(column: pa.ChunkedArray) -> pa.ChunkedArray:
@@ -149,13 +176,20 @@ def load_records(
     config = config or RecordsConfig()
     if isinstance(source, str):
         source = Path(source)
-    with duckdb.connect() as con:
+    report = ValidationReport(config.max_rejected_share)
+    tables: dict[str, pa.Table] = {}
+    rejected: dict[str, pa.Table] = {}
+    with TemporaryDirectory(prefix="overdue-ml-") as scratch, duckdb.connect() as con:
+        con.execute(f"SET memory_limit = '{_WORKING_MEMORY}'")
+        con.execute(f"SET temp_directory = {quote_text(scratch)}")
         found = stage_tables(con, source, config)
-        report = ValidationReport(config.max_rejected_share)
-        tables: dict[str, pa.Table] = {}
-        rejected: dict[str, pa.Table] = {}
-        for table in ordered_tables(found):
-            tables[table.name], rejected[table.name] = validate_table(con, table, config, set(tables), report)
+        for table in ordered_tables(list(found)):
+            name = table.name
+            # One after another: a raw table stands in memory only until its rows are accepted.
+            staged = found[name]()
+            tables[name], rejected[name] = validate_table(con, table, config, set(tables), report, staged)
+            del staged
+            drop_raw_view(con, name)
     missing = sorted(
         set(config.attributes) - set(tables["customers"].column_names if "customers" in tables else [])
     )

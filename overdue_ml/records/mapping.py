@@ -97,6 +97,17 @@ def create_raw_view(con: duckdb.DuckDBPyConnection, name: str, mapping: TableMap
     con.execute(f'CREATE OR REPLACE VIEW "raw_{name}" AS SELECT {", ".join(cells)} FROM "unmapped_{name}"')
 
 
+def drop_raw_view(con: duckdb.DuckDBPyConnection, name: str) -> None:
+    """Drop ``raw_<name>`` and what it was made over, and let go of the memory."""
+    con.execute(f'DROP VIEW "raw_{name}"')
+    con.unregister(f"unmapped_{name}")
+    kinds = con.execute(
+        "SELECT table_type FROM information_schema.tables WHERE table_name = ?", [f"unmapped_{name}"]
+    ).fetchall()
+    for (kind,) in kinds:
+        con.execute(f'DROP {"VIEW" if kind == "VIEW" else "TABLE"} "unmapped_{name}"')
+
+
 def _cell_sql(cell: ColumnMapping, types: dict[str, str], where: str) -> str:
     if cell.column not in types:
         folded = {name.casefold(): name for name in types}

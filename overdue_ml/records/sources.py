@@ -12,6 +12,7 @@ import datetime as dt
 import difflib
 import hashlib
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
@@ -30,35 +31,54 @@ _DATABASE_ENDINGS = {".duckdb", ".db", ".ddb"}
 _FILE_ENDINGS = {".csv", ".parquet"}
 
 
+@dataclass(frozen=True)
+class Staged:
+    """An Arrow table behind a staged one; ``is_own`` if nobody else can change the memory it stands in."""
+
+    table: pa.Table
+    is_own: bool
+
+
+#: Creates a table or view of the name it is called with.
+Offer = Callable[[str], Staged | None]
+
+
 def stage_tables(
     con: duckdb.DuckDBPyConnection,
     source: Path | Mapping[str, pd.DataFrame | pa.Table],
     config: RecordsConfig,
-) -> list[str]:
-    """Create ``raw_<table>`` in ``con`` for each known table of the source; return their names.
+) -> dict[str, Callable[[], Staged | None]]:
+    """Find the known tables of a source: for each, how to create ``raw_<table>`` in ``con``.
+
+    None is read before its call, so that they need not all stand in memory at once.
 
     Raises
     ------
     ConfigError
         If the mapping speaks of tables or columns that no contract has.
     RecordsError
-        If the source or one of its files cannot be read, or a required table is missing.
+        If the source cannot be read, or a required table is missing; on a call, if a file of the table
+        cannot be read.
     """
     check_mapping(config)
     where = "dict of DataFrames" if isinstance(source, Mapping) else str(source)
     offers = offered_tables(con, source, config)
     chosen = _choose(list(offers), config, where)
-    for name, origin in chosen.items():
-        offers[origin](f"unmapped_{name}")
-        create_raw_view(con, name, config.mapping.get(name))
-    return list(chosen)
+
+    def stage(name: str, offer: Offer) -> Staged | None:
+        staged = offer(f"unmapped_{name}")
+        mapping = config.mapping.get(name)
+        create_raw_view(con, name, mapping)
+        return None if mapping is not None and mapping.columns else staged
+
+    return {name: partial(stage, name, offers[origin]) for name, origin in chosen.items()}
 
 
 def offered_tables(
     con: duckdb.DuckDBPyConnection,
     source: Path | Mapping[str, pd.DataFrame | pa.Table],
     config: RecordsConfig,
-) -> dict[str, Callable[[str], None]]:
+) -> dict[str, Offer]:
     """What a source holds, whatever it is called: for each name, how to stage it in ``con``.
 
     Parameters
@@ -70,7 +90,8 @@ def offered_tables(
     Returns
     -------
     dict of str to callable
-        Called with a name, each creates a table or view of that name.
+        Called with a name, each creates a table or view of that name, and returns the Arrow table behind
+        it if there is one.
 
     Raises
     ------
@@ -138,7 +159,7 @@ def _require_tables(found: Mapping[str, object], others: list[str], where: str) 
             )
 
 
-def _stage_frame(con: duckdb.DuckDBPyConnection, name: str, frame: object, target: str) -> None:
+def _stage_frame(con: duckdb.DuckDBPyConnection, name: str, frame: object, target: str) -> Staged:
     if isinstance(frame, pd.DataFrame):
         _check_names([str(column) for column in frame.columns], f"table {name}")
         frame = _arrow_from_pandas(name, frame)
@@ -147,6 +168,8 @@ def _stage_frame(con: duckdb.DuckDBPyConnection, name: str, frame: object, targe
             f"'{name}' is a {type(frame).__name__}", expected="a pandas DataFrame or a pyarrow Table"
         )
     _register(con, name, frame, target)
+    # A DataFrame, and an Arrow table made of one, may share its memory with arrays that can be written.
+    return Staged(frame, is_own=False)
 
 
 def _check_names(names: list[str], where: str) -> None:
@@ -208,7 +231,7 @@ def _register(con: duckdb.DuckDBPyConnection, name: str, table: pa.Table, target
     con.register(target, table)
 
 
-def _offered_by_database(con: duckdb.DuckDBPyConnection, path: Path) -> dict[str, Callable[[str], None]]:
+def _offered_by_database(con: duckdb.DuckDBPyConnection, path: Path) -> dict[str, Offer]:
     quoted = str(path).replace("'", "''")
     try:
         # With the type given, a file of another kind makes DuckDB fetch no extension for it.
@@ -228,9 +251,7 @@ def _offered_by_database(con: duckdb.DuckDBPyConnection, path: Path) -> dict[str
     return {name: partial(stage, name) for name in sorted(str(row[0]) for row in rows)}
 
 
-def _offered_files(
-    con: duckdb.DuckDBPyConnection, folder: Path, config: RecordsConfig
-) -> dict[str, Callable[[str], None]]:
+def _offered_files(con: duckdb.DuckDBPyConnection, folder: Path, config: RecordsConfig) -> dict[str, Offer]:
     wanted = set(CONTRACTS) | {mapping.source for mapping in config.mapping.values()}
     found: dict[str, list[Path]] = {}
     for path in sorted(folder.iterdir()):
@@ -243,7 +264,7 @@ def _offered_files(
 
 def _stage_files(
     con: duckdb.DuckDBPyConnection, paths: list[Path], config: RecordsConfig, target: str
-) -> None:
+) -> Staged | None:
     """Stage one file, or all parts of one folder, as one table."""
     if len(paths) > 1:
         raise RecordsError(
@@ -258,8 +279,9 @@ def _stage_files(
         if part.stat().st_size == 0:
             raise RecordsError("the file is empty (0 bytes)", where=_label(part), next_step="export it again")
     if parts[0].suffix == ".parquet":
-        _register(con, path.stem, _read_parts(parts), target)
-        return
+        table = _read_parts(parts)
+        _register(con, path.stem, table, target)
+        return Staged(table, is_own=True)
     for part in parts:
         _check_csv_bytes(part, config.csv_encoding)
     names = _csv_header(parts[0], config)
@@ -267,6 +289,7 @@ def _stage_files(
         _check_same_columns(parts[0], names, part, _csv_header(part, config))
         create = f'CREATE OR REPLACE TABLE "{target}" AS' if part is parts[0] else f'INSERT INTO "{target}"'
         _stage_csv(con, create, part, config, names)
+    return None
 
 
 def _parts(folder: Path) -> list[Path]:

@@ -4,38 +4,36 @@ from __future__ import annotations
 
 import datetime as dt
 import difflib
-import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 import duckdb
+import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from overdue_ml.config import RecordsConfig
 from overdue_ml.errors import RecordsError
-from overdue_ml.records.contracts import CONTRACTS, SQL_TYPE, Column, Rule, Table, table_rules
+from overdue_ml.records._cells import Layout, create_cells, drop_cells, read_layout
+from overdue_ml.records._order import in_order
+from overdue_ml.records.contracts import CONTRACTS, Rule, Table, key_cells, table_rules
 from overdue_ml.records.mapping import quote_name
+from overdue_ml.records.sources import Staged
 
 _KEYS_SHOWN = 5
 _KEY_LENGTH_SHOWN = 60
-_INTEGERS = {
-    "TINYINT", "SMALLINT", "INTEGER", "BIGINT", "HUGEINT",
-    "UTINYINT", "USMALLINT", "UINTEGER", "UBIGINT", "UHUGEINT",
-}  # fmt: skip
-_FLOATS = {"DOUBLE", "FLOAT"}
-_NUMBERS = _INTEGERS | _FLOATS | {"DECIMAL"}
-_STAMPS = {"TIMESTAMP", "TIMESTAMP_S", "TIMESTAMP_MS", "TIMESTAMP_NS", "TIMESTAMP_US"}
-_ZONED = {"TIMESTAMP WITH TIME ZONE", "TIMESTAMPTZ_NS"}
-_READABLE: dict[str, set[str]] = {
-    "id": {"VARCHAR", "UUID"} | _INTEGERS,
-    "text": {"VARCHAR", "ENUM", "BOOLEAN"} | _NUMBERS,
-    "date": {"VARCHAR", "DATE"} | _ZONED | _STAMPS,
-    "amount": {"VARCHAR"} | _NUMBERS,
-    "integer": {"VARCHAR"} | _NUMBERS,
-    "boolean": {"VARCHAR", "BOOLEAN"} | _NUMBERS,
+_REJECTED = "copy > 1 OR len(broken) > 0"
+#: What DuckDB makes of each type of the contract; columns of these types need not go through it.
+_ARROW_TYPE = {
+    "id": pa.string(),
+    "text": pa.string(),
+    "date": pa.date32(),
+    "amount": pa.float64(),
+    "integer": pa.int32(),
+    "boolean": pa.bool_(),
 }
 
 
@@ -164,71 +162,6 @@ def _clip(key: str) -> str:
     return key if len(key) <= _KEY_LENGTH_SHOWN else key[:_KEY_LENGTH_SHOWN] + "..."
 
 
-def _base_type(duckdb_type: str) -> str:
-    return re.split(r"[(\[]", duckdb_type, maxsplit=1)[0].strip()
-
-
-def _expressions(table: str, column: Column, duckdb_type: str, timezone: str) -> tuple[str, str]:
-    """SQL for the text a cell came as and for its typed value (null where it cannot be read)."""
-    name, base = f'"{column.name}"', _base_type(duckdb_type)
-    if base == '"NULL"':
-        return "CAST(NULL AS VARCHAR)", f"CAST(NULL AS {SQL_TYPE[column.type]})"
-    if base not in _READABLE[column.type]:
-        reason = (
-            "; as floating numbers long ids lose digits" if column.type == "id" and base in _FLOATS else ""
-        )
-        raise RecordsError(
-            f"the column '{column.name}' is of type {duckdb_type}{reason}",
-            where=f"table {table}",
-            expected=f"{'text' if column.type == 'id' else column.type} or text that reads as such",
-            next_step="convert the column and load again",
-        )
-    text = f"nullif(trim(CAST({name} AS VARCHAR)), '')"
-    if column.type in ("id", "text"):
-        # Kept character by character: only a cell of nothing but blanks counts as empty.
-        return text, f"CASE WHEN {text} IS NOT NULL THEN CAST({name} AS VARCHAR) END"
-    if column.type == "date":
-        return text, _date_expression(name, base, text, timezone)
-    # DuckDB reads 1_000 as 1000; a lender's export does not mean that.
-    number = (
-        name
-        if base in _FLOATS
-        else f"CASE WHEN NOT contains({text}, '_') THEN TRY_CAST({text} AS DOUBLE) END"
-    )
-    if column.type == "amount":
-        return text, f"CAST({number} AS DOUBLE)"
-    if column.type == "integer":
-        # Whole numbers only: a plain cast would round 30.7 to 31.
-        whole = f"CASE WHEN isfinite({number}) AND {number} = floor({number}) THEN {number} END"
-        return text, f"TRY_CAST({whole} AS INTEGER)"
-    if base == "BOOLEAN":
-        return text, name
-    return text, (
-        f"CASE WHEN lower({text}) IN ('true', 't', '1', '1.0') THEN true "
-        f"WHEN lower({text}) IN ('false', 'f', '0', '0.0') THEN false END"
-    )
-
-
-def _date_expression(name: str, base: str, text: str, timezone: str) -> str:
-    zone = timezone.replace("'", "''")
-    if base == "DATE":
-        return name
-    if base in _STAMPS:
-        return f"CAST({name} AS DATE)"
-    if base in _ZONED:
-        return f"CAST(CAST({name} AS TIMESTAMPTZ) AT TIME ZONE '{zone}' AS DATE)"
-    # A written zone must be read as an instant first: midnight in Shanghai is the day before in UTC.
-    # DuckDB would skip a zone's name (`Asia/Shanghai`) and roll 24:00 to the next day: neither matches.
-    day = "[0-9]{4}-[0-9]{2}-[0-9]{2}"
-    clock = "[ T]([01][0-9]|2[0-3]):[0-9]{2}(:[0-9]{2}([.][0-9]+)?)?"
-    zoned = f"regexp_matches({text}, '^{day}{clock} ?(Z|[+-][0-9]{{2}}(:?[0-9]{{2}})?)$')"
-    iso = f"regexp_matches({text}, '^{day}({clock})?$')"
-    return (
-        f"CASE WHEN {zoned} THEN CAST(TRY_CAST({text} AS TIMESTAMPTZ) AT TIME ZONE '{zone}' AS DATE) "
-        f"WHEN {iso} THEN CAST(TRY_CAST({text} AS TIMESTAMP) AS DATE) END"
-    )
-
-
 def _present_columns(con: duckdb.DuckDBPyConnection, table: Table) -> dict[str, str]:
     rows = con.execute(f'DESCRIBE "raw_{table.name}"').fetchall()
     types = {str(row[0]): str(row[1]) for row in rows}
@@ -249,14 +182,35 @@ def _present_columns(con: duckdb.DuckDBPyConnection, table: Table) -> dict[str, 
     return types
 
 
+@contextmanager
+def _reading(table: Table) -> Iterator[None]:
+    """Arrow tables and DuckDB files are first scanned by the queries inside."""
+    try:
+        yield
+    except (duckdb.ParserException, duckdb.BinderException, duckdb.CatalogException):
+        raise
+    except duckdb.OutOfMemoryException:  # no fault of the rows
+        raise
+    except duckdb.Error as error:
+        raise RecordsError(
+            f"the rows cannot be read: {' '.join(str(error).split())[:160]}",
+            where=f"table {table.name}",
+            next_step="export the table again",
+        ) from error
+
+
 def validate_table(
     con: duckdb.DuckDBPyConnection,
     table: Table,
     config: RecordsConfig,
     loaded: set[str],
     report: ValidationReport,
+    staged: Staged | None = None,
 ) -> tuple[pa.Table, pa.Table]:
     """Check one staged table; leave the accepted rows in ``con`` under the table's name.
+
+    One scan tells which rows are *suspect*: they break a rule, or share a key with another. Only of these
+    the text is made and the rules they break are listed.
 
     Parameters
     ----------
@@ -268,11 +222,14 @@ def validate_table(
         Accepted tables that references may point to.
     report : ValidationReport
         Receives this table's results.
+    staged : Staged, optional
+        The Arrow table behind ``raw_<table>``, where there is one: sound rows that stand in order are then
+        taken from it without sorting, and without a copy if it is nobody else's.
 
     Returns
     -------
     accepted : pyarrow.Table
-        Typed rows sorted by key, or by all columns where there is none.
+        Typed rows sorted by the contract's order, else by key, or by all columns where there is none.
     rejected : pyarrow.Table
         The broken rows as they came, with a ``rule`` column.
 
@@ -281,86 +238,109 @@ def validate_table(
     RecordsError
         If the table has no rows or a column is missing or of an unusable type.
     """
-    types = _present_columns(con, table)
-    declared = [c for c in table.columns if c.name in types]
-    extras = [name for name in types if name not in {c.name for c in declared}]
-    taken = next((name for name in extras if name.casefold() == "rule"), None)
+    layout = read_layout(table, _present_columns(con, table), config.timezone)
+    taken = next((name for name in layout.extras if name.casefold() == "rule"), None)
     if taken is not None:
         raise RecordsError(
             f"'{taken}' is the name of the column that rejected rows get",
             where=f"table {table.name}",
             next_step="give the column another name",
         )
-    rules = table_rules(table, {c.name for c in declared}, loaded)
-    _stage_checked(con, table, declared, types, rules, config.timezone)
-    counts = con.execute(
-        "SELECT count(*), count(*) FILTER (WHERE copy > 1 OR len(broken) > 0), "
-        "count(*) FILTER (WHERE copy > 1), "
-        + ", ".join(f"count(*) FILTER (WHERE list_contains(broken, '{r.name}'))" for r in rules)
-        + " FROM checked"
-    ).fetchall()[0]
-    rows, rejected_rows, repeated = (int(n) for n in counts[:3])
-    if rows == 0:
-        raise RecordsError("the table has no rows", where=f"table {table.name}", next_step="export it again")
-    naming = table.naming(types)
-    report.tables.append(TableResult(table.name, rows, rows - rejected_rows, rejected_rows))
-    for rule, count in zip(rules, counts[3:], strict=True):
-        keys = _first_keys(con, naming, f"list_contains(broken, '{rule.name}')") if count else ()
-        report.rules.append(RuleResult(table.name, rule.name, rule.meaning, rows, int(count), keys))
-    keys = _first_keys(con, naming, "copy > 1") if repeated else ()
-    if table.key_in(types):
-        report.rules.append(
-            RuleResult(table.name, "row_repeated", "no row stands twice to the letter", rows, repeated, keys)
-        )
-    return _split(con, table, declared, extras)
+    rules = table_rules(table, set(layout.names), loaded)
+    with _reading(table):
+        create_cells(con, layout)
+        rows, blanks = _count(con, layout)
+        if rows == 0:
+            raise RecordsError(
+                "the table has no rows", where=f"table {table.name}", next_step="export it again"
+            )
+        suspect = _suspect(con, layout, rules)
+        _create_checked(con, layout, rules, suspect)
+        suspects, restored = _report(con, layout, rules, report, rows)
+        # A blank text becomes null, so it is neither what it came as nor where it stood.
+        accepted = _accepted(con, layout, suspect if suspects else "", restored, None if blanks else staged)
+        rejected = _rejected(con, layout)
+        con.execute("DROP TABLE temp.checked")
+        drop_cells(con, layout)
+    con.register(table.name, accepted)
+    return accepted, rejected
 
 
-def _stage_checked(
-    con: duckdb.DuckDBPyConnection,
-    table: Table,
-    declared: list[Column],
-    types: dict[str, str],
-    rules: list[Rule],
-    timezone: str,
-) -> None:
-    """Create ``checked``: raw text, typed values, extra columns by number, copy number, broken rules.
+def _count(con: duckdb.DuckDBPyConnection, layout: Layout) -> tuple[int, int]:
+    """Rows, and texts of nothing but blanks."""
+    blanks = [
+        f'count(*) FILTER ({c.source} IS NOT NULL AND "empty_{c.name}")'
+        for c in layout.cells
+        if c.is_native and c.column.type in ("id", "text")
+    ]
+    rows, found = con.sql(f"SELECT count(*), {' + '.join(blanks) or '0'} FROM cells").fetchall()[0]
+    return int(rows), int(found)
 
-    Nothing is selected by a name from the source, so no name there can hide one of these.
-    """
-    pairs = {c.name: _expressions(table.name, c, types[c.name], timezone) for c in declared}
-    cells = ", ".join(f'{raw} AS "raw_{n}", {value} AS "v_{n}"' for n, (raw, value) in pairs.items())
-    extras = [name for name in types if name not in pairs]
-    cells += "".join(f", {quote_name(name)} AS x_{i}" for i, name in enumerate(extras))
-    same = ", ".join(quote_name(name) for name in types)
+
+def _suspect(con: duckdb.DuckDBPyConnection, layout: Layout, rules: list[Rule]) -> str:
+    """SQL over ``cells``, true for every row that may be broken: by itself, or as it shares a key."""
+    tests = [f"({rule.broken})" for rule in rules if not rule.among_rows]
+    if layout.table.key_in(layout.names):
+        named = " AND ".join(f'"v_{name}" IS NOT NULL' for name in layout.table.optional_key()) or "true"
+        key = f"hash({key_cells(layout.table, layout.names)})"
+        # Sorting numbers takes a fraction of the time and memory of grouping by the keys; that two keys
+        # may share a number does no harm, as the suspects are looked at once more.
+        hashes = con.sql(f"SELECT {key} AS h FROM cells WHERE {named}").fetchnumpy()["h"]
+        hashes.sort()
+        repeated = np.unique(hashes[1:][hashes[1:] == hashes[:-1]])
+        if len(repeated):
+            con.register("repeated_keys", pa.table({"h": repeated}))
+            tests.append(f"({named} AND {key} IN (SELECT h FROM repeated_keys))")
+    return f"coalesce({' OR '.join(tests)}, false)"
+
+
+def _create_checked(con: duckdb.DuckDBPyConnection, layout: Layout, rules: list[Rule], suspect: str) -> None:
+    """Create ``checked``: the suspect rows with their text, their copy number and the rules they break."""
+    table = layout.table
     # A key is a duplicate only among rows that differ: letter-for-letter copies are `row_repeated`.
-    copy = f"row_number() OVER (PARTITION BY {same})" if table.key_in(pairs) else "1"
-    if table.key_in(pairs) and table.optional_key():
-        named = " AND ".join(f"{pairs[name][1]} IS NOT NULL" for name in table.optional_key())
+    same = ", ".join(layout.positions.values())
+    copy = f"row_number() OVER (PARTITION BY {same})" if table.key_in(layout.names) else "1"
+    if table.key_in(layout.names) and table.optional_key():
+        named = " AND ".join(f'"v_{name}" IS NOT NULL' for name in table.optional_key())
         copy = f"CASE WHEN {named} THEN {copy} ELSE 1 END"
     tests = ", ".join(f"CASE WHEN {_among_first_copies(r.broken)} THEN '{r.name}' END" for r in rules)
-    try:
-        con.execute(
-            f"""CREATE OR REPLACE TEMP TABLE checked AS
-            WITH copies AS (
-                SELECT {cells}, {copy} AS copy FROM "raw_{table.name}"
-            )
-            SELECT *, CASE WHEN copy > 1 THEN []
-                ELSE list_filter([{tests}], lambda x: x IS NOT NULL) END AS broken
-            FROM copies"""
-        )
-    except (duckdb.ParserException, duckdb.BinderException, duckdb.CatalogException):
-        raise
-    except duckdb.Error as error:
-        # Arrow tables and DuckDB files are first scanned here.
-        raise RecordsError(
-            f"the rows cannot be read: {' '.join(str(error).split())[:160]}",
-            where=f"table {table.name}",
-            next_step="export the table again",
-        ) from error
+    shown = ", ".join(f'{cell.text} AS "raw_{cell.name}"' for cell in layout.cells)
+    con.execute(
+        f"""CREATE OR REPLACE TEMP TABLE checked AS
+        WITH suspects AS MATERIALIZED (SELECT * FROM cells WHERE {suspect}),
+        copies AS (SELECT *, {copy} AS copy FROM suspects)
+        SELECT *, {shown}, CASE WHEN copy > 1 THEN []
+            ELSE list_filter([{tests}], lambda x: x IS NOT NULL) END AS broken
+        FROM copies"""
+    )
 
 
 def _among_first_copies(predicate: str) -> str:
     return predicate.replace("count(*) OVER", "count(*) FILTER (WHERE copy = 1) OVER")
+
+
+def _report(
+    con: duckdb.DuckDBPyConnection, layout: Layout, rules: list[Rule], report: ValidationReport, rows: int
+) -> tuple[int, int]:
+    """Add a table's results to the report; count the suspect rows, and those that are sound after all."""
+    table = layout.table
+    counts = con.execute(
+        f"SELECT count(*), count(*) FILTER ({_REJECTED}), count(*) FILTER (copy > 1)"
+        + "".join(f", count(*) FILTER (list_contains(broken, '{r.name}'))" for r in rules)
+        + " FROM checked"
+    ).fetchall()[0]
+    suspects, rejected, repeated = (int(n) for n in counts[:3])
+    naming = table.naming(layout.names)
+    report.tables.append(TableResult(table.name, rows, rows - rejected, rejected))
+    for rule, count in zip(rules, counts[3:], strict=True):
+        keys = _first_keys(con, naming, f"list_contains(broken, '{rule.name}')") if count else ()
+        report.rules.append(RuleResult(table.name, rule.name, rule.meaning, rows, int(count), keys))
+    keys = _first_keys(con, naming, "copy > 1") if repeated else ()
+    if table.key_in(layout.names):
+        report.rules.append(
+            RuleResult(table.name, "row_repeated", "no row stands twice to the letter", rows, repeated, keys)
+        )
+    return suspects, suspects - rejected
 
 
 def _first_keys(con: duckdb.DuckDBPyConnection, names: tuple[str, ...], where: str) -> tuple[str, ...]:
@@ -371,28 +351,56 @@ def _first_keys(con: duckdb.DuckDBPyConnection, names: tuple[str, ...], where: s
     return tuple(str(row[0]) for row in rows)
 
 
-def _split(
-    con: duckdb.DuckDBPyConnection, table: Table, declared: list[Column], extras: list[str]
-) -> tuple[pa.Table, pa.Table]:
-    typed = ", ".join(f'"v_{c.name}" AS "{c.name}"' for c in declared)
-    plain = "".join(f", x_{i} AS {quote_name(name)}" for i, name in enumerate(extras))
-    names = [c.name for c in declared]
-    sort = [f'"v_{name}"' for name in dict.fromkeys([*table.naming(names), *names])]
-    if not table.key_in(names) or table.optional_key():
+def _accepted(
+    con: duckdb.DuckDBPyConnection, layout: Layout, suspect: str, restored: int, staged: Staged | None
+) -> pa.Table:
+    """The sound rows, in order: all where no row is suspect; nothing is copied or sorted without need."""
+    table, names = layout.table, [*layout.names, *layout.extras]
+    sort = list(table.sorting(layout.names))
+    if not table.key_in(layout.names) or table.optional_key():
         # Rows that no key tells apart may differ in extra columns alone.
-        sort += [f"x_{i}" for i in range(len(extras))]
-    order = ", ".join(sort)
-    accepted = con.sql(
-        f"SELECT {typed}{plain} FROM checked WHERE copy = 1 AND len(broken) = 0 ORDER BY {order}"
-    ).to_arrow_table()
-    raw = ", ".join(f'"raw_{c.name}" AS "{c.name}"' for c in declared)
-    rejected = con.sql(
+        sort += layout.extras
+    order = " ORDER BY " + ", ".join(str(names.index(name) + 1) for name in sort)
+    stands = staged is not None and layout.keeps_order(sort) and in_order(staged.table, sort)
+    if staged is not None and staged.is_own and not suspect and _is_as_accepted(layout, staged.table):
+        accepted = pa.table({name: staged.table.column(name) for name in names})
+        if stands:
+            return accepted
+    else:
+        typed = ", ".join(
+            [f'"v_{c.name}" AS "{c.name}"' for c in layout.cells]
+            + [f"{place} AS {quote_name(name)}" for name, place in layout.extras.items()]
+        )
+        query = f"SELECT {typed} FROM cells" + (f" WHERE NOT {suspect}" if suspect else "")
+        if restored:
+            query += f" UNION ALL SELECT {typed} FROM checked WHERE NOT ({_REJECTED})"
+            stands = False
+        accepted = con.sql(query if stands else query + order).to_arrow_table()
+        # DuckDB does not promise to keep the order through the look-ups of a rule.
+        if not stands or in_order(accepted, sort):
+            return accepted
+    con.register("unsorted", accepted)
+    accepted = con.sql(f"SELECT * FROM unsorted{order}").to_arrow_table()
+    con.unregister("unsorted")
+    return accepted
+
+
+def _is_as_accepted(layout: Layout, raw: pa.Table) -> bool:
+    """Whether every column already is what DuckDB would make of it."""
+    declared = all(
+        c.is_native and raw.schema.field(c.name).type == _ARROW_TYPE[c.column.type] for c in layout.cells
+    )
+    plain = set(_ARROW_TYPE.values()) | {pa.int64()}
+    return declared and all(raw.schema.field(name).type in plain for name in layout.extras)
+
+
+def _rejected(con: duckdb.DuckDBPyConnection, layout: Layout) -> pa.Table:
+    raw = ", ".join(f'"raw_{c.name}" AS "{c.name}"' for c in layout.cells)
+    plain = "".join(f", {place} AS {quote_name(name)}" for name, place in layout.extras.items())
+    return con.sql(
         f"SELECT {raw}{plain}, CASE WHEN copy > 1 THEN 'row_repeated' "
-        "ELSE array_to_string(broken, '; ') END AS rule "
-        f"FROM checked WHERE copy > 1 OR len(broken) > 0 ORDER BY ALL"
+        f"ELSE array_to_string(broken, '; ') END AS rule FROM checked WHERE {_REJECTED} ORDER BY ALL"
     ).to_arrow_table()
-    con.register(table.name, accepted)
-    return accepted, rejected
 
 
 def check_freshness(

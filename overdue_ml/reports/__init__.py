@@ -13,6 +13,7 @@ from overdue_ml.reports.figures import (
     save_figures,
 )
 from overdue_ml.reports.validation import render_validation
+from overdue_ml.reports.verdicts import plot_verdicts
 
 __all__ = [
     "Card",
@@ -21,6 +22,7 @@ __all__ = [
     "plot_capture",
     "plot_reasons",
     "plot_score_distribution",
+    "plot_verdicts",
     "render_card",
     "render_evaluation",
     "render_validation",

@@ -12,6 +12,7 @@ from overdue_ml.errors import ConfigError
 from overdue_ml.reports.charts import calibration_chart, capture_chart
 from overdue_ml.reports.page import render_page
 from overdue_ml.reports.svg import clean
+from overdue_ml.reports.verdicts import verdict_chart
 
 _CELL, _VALUE, _ROWS = 120, 2000, 500
 #: Parts of an evaluation that have a place of their own on the page.
@@ -41,8 +42,9 @@ def render_evaluation(
     ----------
     evaluation : mapping of str to DataFrame
         ``metrics`` (as :func:`overdue_ml.metrics.evaluate_scores` gives it) is needed; ``calibration``
-        and ``capture`` (as ``calibration_table`` and ``capture_curve`` give them) are drawn; ``parts``
-        and any other table are shown as they are, under their name.
+        and ``capture`` (as ``calibration_table`` and ``capture_curve`` give them) are drawn, and so is
+        ``verdicts`` (as :func:`overdue_ml.labels.verdicts_by_date`); ``parts`` and any other table are
+        shown as they are, under their name.
     meta : mapping of str to str
         Model, run, dates: the head of the page.
     data_sheet : mapping of str to str, optional
@@ -67,7 +69,7 @@ def render_evaluation(
         for name, draw in _DRAWN.items()
         if name in evaluation and len(evaluation[name])
     ]
-    own = ("metrics", *_DRAWN)
+    own = ("metrics", "verdicts", *_DRAWN)
     order = [name for name in ("parts", *evaluation) if name in evaluation and name not in own]
     return render_page(
         "evaluation.html",
@@ -76,6 +78,7 @@ def render_evaluation(
         meta=_pairs(meta),
         metrics=_metrics(evaluation["metrics"]),
         charts=charts,
+        verdicts=verdict_chart(evaluation["verdicts"]) if "verdicts" in evaluation else None,
         tables=[_table(name, evaluation[name]) for name in dict.fromkeys(order)],
         data_sheet=_pairs(data_sheet or {}),
         notes=[clean(note, _VALUE) for note in notes],

@@ -34,7 +34,7 @@ def plot_calibration(table: pd.DataFrame, ax: Axes | None = None) -> Axes:
     -------
     matplotlib.axes.Axes
     """
-    axes = _axes(ax)
+    axes = new_axes(ax)
     rate = table["overdue_rate"].to_numpy(dtype=float)
     gaps = np.vstack(
         [rate - table["rate_low"].to_numpy(dtype=float), table["rate_high"].to_numpy(dtype=float) - rate]
@@ -69,7 +69,7 @@ def plot_capture(curve: pd.DataFrame, ax: Axes | None = None) -> Axes:
     -------
     matplotlib.axes.Axes
     """
-    axes = _axes(ax)
+    axes = new_axes(ax)
     share = np.r_[0.0, curve["share"].to_numpy(dtype=float)]
     captured = np.r_[0.0, curve["captured"].to_numpy(dtype=float)]
     axes.plot([0, 1], [0, 1], color=_GREY, linestyle="--", linewidth=1, label="at random")
@@ -108,7 +108,7 @@ def plot_score_distribution(y_true: ArrayLike, p: ArrayLike, ax: Axes | None = N
     target, probability = np.asarray(y_true, dtype=float), np.asarray(p, dtype=float)
     if target.shape != probability.shape:
         raise ValueError(f"y_true and p must have one length, got {target.shape} and {probability.shape}.")
-    axes = _axes(ax)
+    axes = new_axes(ax)
     edges = np.linspace(0.0, 1.0, 41).tolist()
     groups = ((0, _PROTECTIVE, "on time", ""), (1, _ADVERSE, "overdue", "//"))
     for value, colour, name, hatch in groups:
@@ -151,7 +151,7 @@ def plot_reasons(reason_contributions: pd.Series[float] | pd.DataFrame, ax: Axes
     table = reason_contributions
     frame = table.to_frame("all") if isinstance(table, pd.Series) else table
     frame = frame.loc[frame.mean(axis=1).sort_values(kind="stable").index]
-    axes = _axes(ax)
+    axes = new_axes(ax)
     groups, places = len(frame.columns), np.arange(len(frame))
     colours = [_ACCENT, _ADVERSE, _PROTECTIVE, _GREY]
     for i, column in enumerate(frame.columns):
@@ -204,7 +204,8 @@ def save_figures(figures: Mapping[str, Axes], folder: Path) -> list[Path]:
     return paths
 
 
-def _axes(ax: Axes | None) -> Axes:
+def new_axes(ax: Axes | None) -> Axes:
+    """The given axes, or those of a new figure."""
     if ax is not None:
         return ax
     # Not pyplot: it keeps every figure alive and asks for a display.

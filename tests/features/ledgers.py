@@ -42,7 +42,37 @@ SCHEMAS = {
             ("known_on", pa.date32()),
         ]
     ),
+    "instalments": pa.schema(
+        [
+            ("account_id", pa.string()),
+            ("instalment_no", pa.int32()),
+            ("due_date", pa.date32()),
+            ("amount_due", pa.float64()),
+            ("known_on", pa.date32()),
+        ]
+    ),
+    "payments": pa.schema(
+        [
+            ("payment_id", pa.string()),
+            ("account_id", pa.string()),
+            ("paid_on", pa.date32()),
+            ("amount", pa.float64()),
+            ("instalment_no", pa.int32()),
+            ("known_on", pa.date32()),
+            ("technical", pa.bool_()),
+        ]
+    ),
 }
+KEYS = {
+    "customers": ["customer_id"],
+    "accounts": ["account_id"],
+    "statements": ["account_id", "statement_date"],
+    "instalments": ["account_id", "instalment_no", "known_on"],
+    "payments": ["payment_id"],
+}
+#: Settings under which every ledger here is read: a payment without ``known_on`` posts a day later, and a
+#: quarter more or less is none.
+SETTINGS = {"posting_lag_days": 1, "tolerance_amount": 0.25}
 
 
 def day(offset):
@@ -50,22 +80,27 @@ def day(offset):
 
 
 def make_records(rows, attributes=("education", "branch")):
-    """Records from lists of dicts, sorted by key."""
-    keys = {
-        "customers": ["customer_id"],
-        "accounts": ["account_id"],
-        "statements": ["account_id", "statement_date"],
-    }
+    """Records from lists of dicts, sorted by key; a table that ``rows`` does not name is not there."""
     tables = {}
-    for name, schema in SCHEMAS.items():
-        ordered = sorted(rows[name], key=lambda row, name=name: tuple(str(row[k]) for k in keys[name]))
-        tables[name] = pa.Table.from_pylist(ordered, schema=schema)
-    return Records(tables, {}, ValidationReport(0.001), RecordsConfig(attributes=list(attributes)))
+    for name in SCHEMAS.keys() & rows.keys():
+        ordered = sorted(rows[name], key=lambda row, name=name: tuple(str(row.get(k)) for k in KEYS[name]))
+        tables[name] = pa.Table.from_pylist(ordered, schema=SCHEMAS[name])
+    config = RecordsConfig(attributes=list(attributes), **SETTINGS)
+    return Records(tables, {}, ValidationReport(0.001), config)
 
 
 def rows_of(records):
     """The lists of dicts that records were made of."""
-    return {name: records.tables[name].to_pylist() for name in SCHEMAS}
+    return {name: table.to_pylist() for name, table in records.tables.items()}
+
+
+def of_customers(rows, kept):
+    """The rows of some customers."""
+    found = {name: [r for r in rows[name] if r["customer_id"] in kept] for name in ("customers", "accounts")}
+    own = {row["account_id"] for row in found["accounts"]}
+    for name in rows.keys() - found.keys():
+        found[name] = [row for row in rows[name] if row["account_id"] in own]
+    return found
 
 
 # Quarters, so that sums are exact and equal values really meet.
@@ -100,10 +135,40 @@ _account = st.fixed_dictionaries(
         "statements": st.dictionaries(st.integers(0, 110), _statement, max_size=8),
     }
 )
-_customer = st.tuples(
-    _or_none(st.sampled_from(["university", "others"])),
-    _or_none(st.integers(1, 3)),
-    st.lists(_account, max_size=3),
+
+
+def _customers(account):
+    return st.lists(
+        st.tuples(
+            _or_none(st.sampled_from(["university", "others"])),
+            _or_none(st.integers(1, 3)),
+            st.lists(account, max_size=3),
+        ),
+        min_size=1,
+        max_size=4,
+    )
+
+
+# Few amounts, so that payments often settle exactly, by a quarter less, or not at all.
+_due = st.sampled_from([100.0, 100.0, 60.0, 33.25, 0.25, 0.0])
+_instalment = st.tuples(st.integers(-20, 150), _due, _or_none(st.integers(-60, 60), 3, 1))
+_version = st.tuples(st.integers(1, 6), st.integers(-20, 150), _due, st.integers(1, 160))
+_payment = st.fixed_dictionaries(
+    {
+        "paid": st.integers(-30, 170),
+        "amount": st.sampled_from([100.0, 100.0, 60.0, 99.75, 50.0, 33.25, 200.0, 0.25, -100.0, -60.0]),
+        "instalment_no": _or_none(st.integers(1, 6), 1, 1),
+        "known_after": _or_none(st.integers(-3, 40), 3, 1),
+        "technical": st.sampled_from([None, False, False, True]),
+    }
+)
+_loan = st.fixed_dictionaries(
+    {
+        # Numbers follow due dates only where the draw does.
+        "instalments": st.lists(_instalment, max_size=6),
+        "versions": st.lists(_version, max_size=2, unique_by=lambda v: (v[0], v[3])),
+        "payments": st.lists(_payment, max_size=6),
+    }
 )
 
 
@@ -135,12 +200,59 @@ def _assemble(customers):
                 rows["statements"].append(
                     {"account_id": account_id, "statement_date": day(offset)} | statement
                 )
+            if "instalments" in account:
+                _add_loan(rows, account_id, account)
     return rows
 
 
-def ledger():
-    """Records of 1 to 4 customers with 0 to 3 accounts of 0 to 8 statements, nulls everywhere."""
-    return st.lists(_customer, min_size=1, max_size=4).map(lambda drawn: make_records(_assemble(drawn)))
+def _add_loan(rows, account_id, loan):
+    for table in ("instalments", "payments"):
+        rows.setdefault(table, [])
+    known = {}
+    for no, (due, amount, known_on) in enumerate(loan["instalments"], start=1):
+        known[no] = {known_on}
+        _add_version(rows, account_id, no, due, amount, known_on)
+    for no, due, amount, known_on in loan["versions"]:
+        if no in known and known_on not in known[no]:
+            _add_version(rows, account_id, no, due, amount, known_on)
+    for paid in loan["payments"]:
+        after = paid["known_after"]
+        rows["payments"].append(
+            {
+                "payment_id": f"P{len(rows['payments']):05d}",
+                "account_id": account_id,
+                "paid_on": day(paid["paid"]),
+                "amount": paid["amount"],
+                "instalment_no": paid["instalment_no"],
+                "known_on": None if after is None else day(paid["paid"] + after),
+                "technical": paid["technical"],
+            }
+        )
+
+
+def _add_version(rows, account_id, no, due, amount, known_on):
+    rows["instalments"].append(
+        {
+            "account_id": account_id,
+            "instalment_no": no,
+            "due_date": day(due),
+            "amount_due": amount,
+            "known_on": None if known_on is None else day(known_on),
+        }
+    )
+
+
+def ledger(loans=False):
+    """Records of 1 to 4 customers with 0 to 3 accounts of 0 to 8 statements, nulls everywhere.
+
+    With ``loans`` each account also has 0 to 6 instalments, some in two versions, and 0 to 6 payments.
+    """
+    account = st.builds(lambda card, loan: card | loan, _account, _loan) if loans else _account
+    return _customers(account).map(lambda drawn: make_records(_tables(_assemble(drawn), loans)))
+
+
+def _tables(rows, loans):
+    return {"instalments": [], "payments": []} | rows if loans else rows
 
 
 def as_of_dates(max_size=3):
@@ -150,9 +262,10 @@ def as_of_dates(max_size=3):
     )
 
 
-def bulk(n_customers=150, n_statements=14, seed=7):
+def bulk(n_customers=150, n_statements=14, seed=7, n_instalments=0):
     """Seeded records of many customers with long, dense, unequal histories."""
     rng = np.random.default_rng(seed)
+    loans = np.random.default_rng([seed, 1])
     customers = []
     for _ in range(n_customers):
         accounts = []
@@ -166,6 +279,7 @@ def bulk(n_customers=150, n_statements=14, seed=7):
                     "limit": float(rng.integers(50_000, 300_000)) / 100,
                     "statements": {int(offset): _drawn_statement(rng) for offset in offsets},
                 }
+                | (_drawn_loan(loans, n_instalments) if n_instalments else {})
             )
         customers.append(("university", int(rng.integers(1, 4)), accounts))
     return make_records(_assemble(customers))
@@ -183,3 +297,29 @@ def _drawn_statement(rng):
         "payment_behaviour": str(rng.choice(BEHAVIOURS)),
         "known_after": None,
     }
+
+
+def _drawn_loan(rng, n_instalments):
+    """Instalments about a month apart around the days 0 to 430; paid early, late, in parts, or never."""
+    first, n = int(rng.integers(-60, 200)), int(rng.integers(n_instalments // 2, n_instalments + 1))
+    loan = {"instalments": [], "versions": [], "payments": []}
+    for no in range(1, n + 1):
+        due, amount = first + 30 * no + int(rng.integers(0, 5)), float(rng.integers(2000, 90_000)) / 100
+        loan["instalments"].append((due, amount, None))
+        parts = int(rng.choice([0, 1, 1, 1, 2]))
+        shares = [0.4, 0.6][:parts] if rng.random() < 0.5 else [1.0 / max(parts, 1)] * parts
+        # Now and then the second part never comes.
+        for share in shares[: int(rng.integers(1, 3))]:
+            lag = int(rng.choice([-9, -4, -1, 0, 0, 1, 3, 8, 9, 20, 31, 45, 90]))
+            loan["payments"].append(
+                {
+                    "paid": due + lag,
+                    "amount": round(amount * share, 2),
+                    "instalment_no": no if rng.random() < 0.9 else None,
+                    "known_after": None,
+                    "technical": bool(rng.random() < 0.2),
+                }
+            )
+    if n > 2 and rng.random() < 0.3:
+        loan["versions"].append((n, first + 30 * n + 12, 500.0, int(rng.integers(50, 300))))
+    return loan

@@ -5,8 +5,16 @@ and no array with the package. A feature in SQL has its hand-written twin in ``S
 """
 
 import datetime as dt
+import importlib.util
 import math
 import operator
+from pathlib import Path
+
+_SPEC = importlib.util.spec_from_file_location(
+    "settlement_oracle", Path(__file__).parents[1] / "records" / "settlement_oracle.py"
+)
+settlement = importlib.util.module_from_spec(_SPEC)
+_SPEC.loader.exec_module(settlement)
 
 EPOCH = dt.date(1970, 1, 1)
 
@@ -36,8 +44,26 @@ def _limit(statement, account):
     return account.get("credit_limit_amount") if own is None else own
 
 
+#: Columns of the instalment views from the facts of an instalment.
+INSTALMENT_CELLS = {
+    "amount_due": lambda fact: fact["amount_due"],
+    "paid_amount": lambda fact: fact["paid_amount"],
+    "shortfall_amount": lambda fact: fact["shortfall_amount"],
+    "dpd": lambda fact: fact["dpd"],
+    "days_to_due": lambda fact: max((fact["due_date"] - fact["as_of"]).days, 0),
+    "days_early": lambda fact: fact["days_early"],
+    "is_settled": lambda fact: fact["is_settled"],
+    "unpaid": lambda fact: not fact["is_settled"],
+    "is_partial": lambda fact: fact["paid_amount"] > 0 and not fact["is_settled"],
+    "n_payments": lambda fact: fact["n_payments"],
+    "technical_ratio": lambda fact: fact["technical_ratio"],
+}
+
+
 def cell(statement, account, column):
-    """A column of the statements view for one statement; None is null."""
+    """A column of a view for one event; None is null."""
+    if "is_settled" in statement:
+        return INSTALMENT_CELLS[column](statement)
     special = {
         "credit_limit_amount": lambda: _limit(statement, account),
         "status": lambda: _status(statement),
@@ -54,7 +80,7 @@ def cell(statement, account, column):
 
 
 def measured(measure, newest_first, account):
-    """The measure's value on each known statement, newest first; None is null."""
+    """The measure's value on each known event, nearest first; None is null."""
 
     def at(column, index):
         return cell(newest_first[index], account, column) if index < len(newest_first) else None
@@ -68,6 +94,12 @@ def measured(measure, newest_first, account):
         value = 0.0
         for coefficient, number in cells:
             value += coefficient * float(number)
+        if measure.times is not None:
+            factor = at(measure.times[0], i + measure.times[1])
+            if factor is None:
+                values.append(None)
+                continue
+            value *= float(factor)
         if measure.over is not None:
             divisor = at(measure.over[0], i + measure.over[1])
             if divisor is None or not divisor > 0:
@@ -83,14 +115,21 @@ def measured(measure, newest_first, account):
 
 
 def in_window(window, newest_first, as_of):
-    """How many of the newest statements the window holds."""
+    """How many of the nearest events the window holds."""
     if window.kind == "all":
         return len(newest_first)
     if window.kind == "events":
         return min(window.size, len(newest_first))
     # The latest `size` days with the as_of date as the last of them.
     first_day = as_of - dt.timedelta(days=window.size - 1)
-    return sum(first_day <= s["statement_date"] <= as_of for s in newest_first)
+    if newest_first and event_date(newest_first[0]) > as_of:
+        last_day = as_of + dt.timedelta(days=window.size)
+        return sum(event_date(e) <= last_day for e in newest_first)
+    return sum(first_day <= event_date(e) <= as_of for e in newest_first)
+
+
+def event_date(event):
+    return event.get("statement_date") or event["due_date"]
 
 
 def _slope(points):
@@ -115,15 +154,13 @@ def _streak(inside):
 def _since(inside, newest_first, as_of):
     for value, statement in zip(inside, newest_first, strict=False):
         if value is not None and value > 0:
-            return float((as_of - statement["statement_date"]).days)
+            return float((as_of - event_date(statement)).days)
     return None
 
 
 def statistic_of(feature, values, newest_first, as_of):
-    """One statistic for one account; None is null, as all are of an account without a known statement."""
+    """One statistic for one account; None is null."""
     name = feature.statistic
-    if not newest_first:
-        return None
     if name in ("last", "lag"):
         steps = 0 if name == "last" else feature.lag
         return values[steps] if steps < len(values) else None
@@ -196,9 +233,35 @@ class Ledger:
 
     def __init__(self, records):
         self.accounts = records.tables["accounts"].to_pylist()
-        self.statements = records.tables["statements"].to_pylist()
-        self.customers = records.tables["customers"].to_pylist() if "customers" in records else []
+        self.statements, self.customers, self.instalments, self.payments = (
+            records.tables[name].to_pylist() if name in records else []
+            for name in ("statements", "customers", "instalments", "payments")
+        )
+        config = records.config
+        self.rules = config.posting_lag_days, config.tolerance_amount, config.tolerance_ratio
         self._values = {}
+        self._facts = {}
+
+    def facts(self, account, as_of):
+        """The facts of an account's known instalments."""
+        if as_of not in self._facts:
+            rows = settlement.facts(self.accounts, self.instalments, self.payments, as_of, self.rules)
+            self._facts[as_of] = [
+                row | {"account_id": key[0], "instalment_no": key[1], "as_of": as_of}
+                for key, row in rows.items()
+            ]
+        return [f for f in self._facts[as_of] if f["account_id"] == account["account_id"]]
+
+    def events(self, view, account, as_of):
+        """Known events of a view, nearest first; None if nothing is known of the account there."""
+        if view == "statements":
+            return self.known_statements(account, as_of) or None
+        facts = sorted(self.facts(account, as_of), key=lambda f: (f["due_date"], f["instalment_no"]))
+        if not facts:
+            return None
+        if view == "upcoming":
+            return [f for f in facts if f["due_date"] > as_of]
+        return [f for f in facts if f["due_date"] <= as_of][::-1]
 
     def known_statements(self, account, as_of):
         rows = [
@@ -207,12 +270,16 @@ class Ledger:
         return sorted(rows, key=lambda s: s["statement_date"], reverse=True)
 
     def known_accounts(self, customer_id, as_of):
-        """An account is known from its opening or its first known statement on."""
+        """An account is known from its opening or its first known statement, payment or instalment on."""
+        own = [a for a in self.accounts if a["customer_id"] == customer_id]
+        paid = {p["account_id"] for p in settlement.known_payments(self.payments, as_of, self.rules[0])}
+        planned = {key[0] for key in settlement.known_versions(self.accounts, self.instalments, as_of)}
         return [
             a
-            for a in self.accounts
-            if a["customer_id"] == customer_id
-            and ((a["opened_on"] and a["opened_on"] <= as_of) or self.known_statements(a, as_of))
+            for a in own
+            if (a["opened_on"] and a["opened_on"] <= as_of)
+            or a["account_id"] in paid | planned
+            or self.known_statements(a, as_of)
         ]
 
     def keys(self, as_of_dates):
@@ -226,7 +293,10 @@ class Ledger:
         for account in self.accounts:
             if account["customer_id"] != customer_id:
                 continue
-            newest_first = self.known_statements(account, as_of)
+            newest_first = self.events(feature.measure.view, account, as_of)
+            if newest_first is None:
+                per_account.append(None)
+                continue
             key = (feature.measure, account["account_id"], as_of)
             if key not in self._values:
                 self._values[key] = measured(feature.measure, newest_first, account)

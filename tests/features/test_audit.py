@@ -92,8 +92,12 @@ def test_a_closing_date_from_the_raw_table_is_found(five):
         ("closed_on",),
     )
     findings = audit_leakage(five.records, "2024-04-30", registry=Registry([leaky]))
-    assert [(f.feature, f.first_customer) for f in findings] == [("own_leak", "BEN")]
-    assert audit_leakage(five.records, "2024-05-15", registry=Registry([leaky])) == []
+    assert [(f.feature, f.first_customer, f.how) for f in findings] == [("own_leak", "BEN", "deleted")]
+    assert (findings[0].table, findings[0].row) == ("accounts", {"account_id": "B2"})
+    # From 15 May on no closing lies in the future: only another future tells, in which one comes.
+    findings = audit_leakage(five.records, "2024-05-15", registry=Registry([leaky]))
+    assert [(f.feature, f.first_customer, f.how) for f in findings] == [("own_leak", "ANN", "perturbed")]
+    assert (findings[0].table, findings[0].row) == ("accounts", {"account_id": "A1"})
 
 
 def test_a_pass_that_forgets_known_on_is_found(five, monkeypatch):
@@ -108,7 +112,14 @@ def test_a_pass_that_forgets_known_on_is_found(five, monkeypatch):
     findings = audit_leakage(five.records, "2024-06-30")
     assert {"repay_dpd_max_last6", "repay_late_share_last6"} <= {f.feature for f in findings}
     # Only Cat has a statement with a later known_on.
-    assert {(f.n_rows, f.first_customer) for f in findings} == {(1, "CAT")}
+    deleted = [f for f in findings if f.how == "deleted"]
+    assert {(f.n_rows, f.first_customer) for f in deleted} == {(1, "CAT")}
+    late = {"account_id": "C1", "statement_date": dt.date(2024, 5, 31)}
+    assert {(f.table, f.row["account_id"], f.row["statement_date"]) for f in deleted} == {
+        ("statements", *late.values())
+    }
+    # The others move when such a statement is added.
+    assert {f.how for f in findings} == {"deleted", "added"}
 
 
 def test_forgetting_leaves_what_was_known(five):

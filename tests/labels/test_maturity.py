@@ -49,7 +49,7 @@ def test_verdicts_by_hand(five):
     assert [str(day.date()) for day in found.index] == [APR, MAY, JUN]
     # April: Ann and Ben late, Cat without news. May: Ann overdue, three on time. June: Ann late already,
     # Cat overdue on 15 July, nothing known of Ben, Dan and Eve.
-    expected = {APR: [0, 0, 2, 1, 0], MAY: [1, 3, 0, 0, 0], JUN: [1, 0, 1, 0, 3]}
+    expected = {APR: [0, 0, 0, 2, 1, 0], MAY: [1, 3, 0, 0, 0, 0], JUN: [1, 0, 0, 1, 0, 3]}
     for day, counts in expected.items():
         assert found.loc[day, list(VERDICTS)].tolist() == counts
     assert pd.isna(found.loc[APR, "overdue_rate"])
@@ -59,10 +59,10 @@ def test_verdicts_by_hand(five):
 
 def test_a_verdict_of_another_compiler_is_counted_too(five):
     labels = label_customers(five.records, MAY, next_statement())
-    labels.loc[("BEN", MAY), "verdict"] = "technical"
+    labels.loc[("BEN", MAY), "verdict"] = "written_off"
     found = verdicts_by_date(labels)
-    assert list(found) == [*VERDICTS, "technical", "overdue_rate"]
-    assert found["technical"].tolist() == [1]
+    assert list(found) == [*VERDICTS, "written_off", "overdue_rate"]
+    assert found["written_off"].tolist() == [1]
     assert found["overdue_rate"].tolist() == [pytest.approx(1 / 3)]
 
 
@@ -196,7 +196,9 @@ def assert_same_as_the_compiler(grid, records, config):
 
 
 def test_the_grid_by_hand(five):
-    grid = sensitivity_grid(five.records, MAY, (31, 1, 30), (30, 29), next_statement())
+    grid = sensitivity_grid(
+        five.records, MAY, next_statement(), {"overdue_dpd": (31, 1, 30), "horizon_days": (30, 29)}
+    )
     assert grid.index.names == ["as_of_date", "horizon_days", "overdue_dpd"]
     assert list(grid) == ["n_customers", "n_decided", "n_overdue", "n_immature", "overdue_rate"]
     rate = grid["overdue_rate"].droplevel("as_of_date")
@@ -206,7 +208,9 @@ def test_the_grid_by_hand(five):
     assert grid["n_customers"].tolist() == [4] * 6
     assert grid["n_decided"].tolist() == [0, 0, 0, 4, 4, 4]
     # Cat's of June, 30 days, is known on 15 July; at 31 days she is on time, for she has one account only.
-    june = sensitivity_grid(five.records, JUN, (1, 31), (31,), next_statement())
+    june = sensitivity_grid(
+        five.records, JUN, next_statement(), {"overdue_dpd": (1, 31), "horizon_days": (31,)}
+    )
     assert june["n_overdue"].tolist() == [1, 0]
     assert june["n_decided"].tolist() == [1, 1]
     assert june["n_immature"].tolist() == [3, 3]
@@ -220,7 +224,7 @@ def test_every_cell_is_what_the_compiler_says(ledgers, data):
     dates = data.draw(ledgers.as_of_dates(2))
     dpd = data.draw(st.lists(st.sampled_from([1, 29, 30, 31, 61]), min_size=1, max_size=2, unique=True))
     horizons = data.draw(st.lists(st.integers(1, 70), min_size=1, max_size=2, unique=True))
-    grid = sensitivity_grid(records, dates, dpd, horizons, config)
+    grid = sensitivity_grid(records, dates, config, {"overdue_dpd": dpd, "horizon_days": horizons})
     assert len(grid) == len(dates) * len(dpd) * len(horizons)
     assert grid.index.is_monotonic_increasing
     assert_same_as_the_compiler(grid, records, config)
@@ -229,7 +233,12 @@ def test_every_cell_is_what_the_compiler_says(ledgers, data):
 @pytest.mark.parametrize("population", ["all", "pre_due"])
 def test_every_cell_of_a_larger_ledger(ledgers, population):
     records, config = ledgers.bulk(60), next_statement(population)
-    grid = sensitivity_grid(records, [ledgers.day(200), ledgers.day(400)], (1, 30, 61), (7, 31), config)
+    grid = sensitivity_grid(
+        records,
+        [ledgers.day(200), ledgers.day(400)],
+        config,
+        {"overdue_dpd": (1, 30, 61), "horizon_days": (7, 31)},
+    )
     # All kinds of cells occur, or the comparison says little.
     assert grid["n_immature"].max() > 0
     assert grid["overdue_rate"].nunique() > 4
@@ -238,23 +247,31 @@ def test_every_cell_of_a_larger_ledger(ledgers, population):
 
 def test_the_grid_of_taiwan(taiwan):
     """August's 1,479 of 25,787 (see the labels of Taiwan), and who is late at all falls with the bar."""
-    grid = sensitivity_grid(taiwan, "2005-08-31", horizon_days=(31,), config=next_statement())
+    grid = sensitivity_grid(
+        taiwan,
+        "2005-08-31",
+        next_statement(),
+        {"overdue_dpd": (1, 7, 30, 31, 60), "horizon_days": (31,)},
+    )
     cell = grid.loc[(pd.Timestamp("2005-08-31"), 31, 31)]
     assert (cell["n_overdue"], cell["n_decided"], cell["n_immature"]) == (1_479, 25_787, 0)
     assert grid["overdue_rate"].is_monotonic_decreasing
     # Everybody is asked by default, as by the labels config.
-    assert sensitivity_grid(taiwan, "2005-08-31", (31,), (31,))["n_decided"].tolist() == [30_000]
+    everybody = sensitivity_grid(taiwan, "2005-08-31", vary={"overdue_dpd": (31,)})
+    assert everybody["n_decided"].tolist() == [30_000]
 
 
 def test_grids_that_cannot_be(five):
-    with pytest.raises(ConfigError, match=r"labels from 'labels' \[labels\.source\]; expected next_state"):
+    with pytest.raises(
+        ConfigError, match=r"'labels', population 'all' \[labels\.source\]; expected next_state"
+    ):
         sensitivity_grid(five.records, MAY, config=LabelsConfig())
     with pytest.raises(ConfigError, match="overdue_dpd"):
-        sensitivity_grid(five.records, MAY, overdue_dpd=(1, 0))
+        sensitivity_grid(five.records, MAY, vary={"overdue_dpd": (1, 0)})
     with pytest.raises(ConfigError, match="horizon_days"):
-        sensitivity_grid(five.records, MAY, horizon_days=(400,))
+        sensitivity_grid(five.records, MAY, vary={"horizon_days": (400,)})
     with pytest.raises(ConfigError, match="no cell was asked for"):
-        sensitivity_grid(five.records, MAY, overdue_dpd=())
+        sensitivity_grid(five.records, MAY, vary={"overdue_dpd": ()})
     without = drop_column(five, "dpd")
     for ask in (lambda: sensitivity_grid(without, MAY), lambda: final_from(without, next_statement())):
         with pytest.raises(RecordsError, match=r"the column 'dpd' is missing \[table statements\]"):

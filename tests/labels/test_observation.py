@@ -124,5 +124,5 @@ def test_before_due_dates_that_cannot_be(five):
     with pytest.raises(ConfigError, match=r"0 days before a due date.*at least 1"):
         before_due_dates(five.records, 0)
     frames = five.frames | {"statements": five.frames["statements"].drop(columns="due_date")}
-    with pytest.raises(RecordsError, match=r"'due_date' is missing \[table statements\]"):
+    with pytest.raises(RecordsError, match=r"'due_date' is missing \[table statements or instalments\]"):
         before_due_dates(load_records(frames), 3)

@@ -189,17 +189,27 @@ def test_without_statements_features_that_need_them_are_left_out_by_name(ledger)
     names = available_features(records)
     features = build_features(records, "2024-02-29")
     assert list(features.columns) == names
-    assert names
-    assert all(name.startswith("account_") for name in names)
-    # b was opened nobody knows when; its payment of 6 February tells that it was there.
+    # Those of the accounts and of the instalments; none that reads a statement.
+    assert {"account_oldest_age_days", "due_days_next"} <= set(names)
+    assert not [name for name in names if name.startswith("stmt_")]
+    # b was opened nobody knows when, and nobody dated its instalment: it was always there, as in settlement.
     assert [key[0] for key in features.index] == ["c1", "c2"]
-    assert [key[0] for key in build_features(records, "2024-02-05").index] == ["c1"]
+    assert [key[0] for key in build_features(records, "2024-01-04").index] == ["c2"]
     with pytest.raises(FeatureMismatchError, match=r"'repay_dpd_latest' \[missing statements"):
         build_features(records, "2024-02-29", ["repay_dpd_latest"])
     assert audit_leakage(records, "2024-02-05") == []
 
 
-def test_without_statements_no_due_is_known(ledger):
-    due = compute_next_due(load_records(ledger), dt.date(2024, 2, 29)).reindex(["c1", "c2"])
-    assert due["next_due_date"].isna().all()
+def test_without_statements_instalments_say_what_is_due(ledger):
+    day = dt.date(2024, 2, 29)
+    due = compute_next_due(load_records(ledger), day)
     assert list(due.columns) == ["next_due_date", "due_amount", "exposure_amount", "dpd"]
+    # The first is paid; the second has been put off to April, known since 20 February.
+    assert due.loc["c1"].tolist() == [pd.Timestamp("2024-04-05"), 100.0, 100.0, 0]
+    # 7 due since 1999, and 7 taken back.
+    assert pd.isna(due.loc["c2", "next_due_date"])
+    assert due.loc["c2"].tolist()[1:] == [0.0, 7.0, (day - dt.date(1999, 1, 1)).days]
+    assert "c3" not in due.index
+    del ledger["instalments"], ledger["payments"]
+    ledger["statements"] = pd.DataFrame({"account_id": ["a"], "statement_date": ["2024-03-01"]})
+    assert len(compute_next_due(load_records(ledger), day)) == 0

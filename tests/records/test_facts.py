@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from overdue_ml.config import RecordsConfig
 from overdue_ml.records import compute_next_due, load_records
 from overdue_ml.records.facts import account_known_sql, known_on_sql
 
@@ -129,3 +130,82 @@ def test_an_account_is_known_from_its_opening_or_its_first_statement(five):
         # Opened nobody knows when.
         "E1": dt.date(2024, 6, 30),
     }
+
+
+def instalment_frames():
+    """One customer with three loans, as of 10 March 2024."""
+    day = dt.date.fromisoformat
+    instalments = [
+        # Overdue since 1 March, half paid; the next on 20 March is short by all but 30 that came early.
+        ("a", 1, "2024-03-01", 100.0),
+        ("a", 2, "2024-03-20", 100.0),
+        # Paid ahead: not due any more. The one after it is due on 20 March as well.
+        ("b", 1, "2024-03-15", 50.0),
+        ("b", 2, "2024-03-20", 50.0),
+        # Later than both.
+        ("c", 1, "2024-04-01", 70.0),
+    ]
+    payments = [("a", "2024-03-05", 50.0, 1), ("a", "2024-03-05", 30.0, 2), ("b", "2024-03-09", 50.0, 1)]
+    return {
+        "accounts": pd.DataFrame(
+            {"account_id": list("abc"), "customer_id": ["X"] * 3, "opened_on": ["2024-01-01"] * 3}
+        ),
+        "instalments": pd.DataFrame(
+            [
+                {"account_id": a, "instalment_no": n, "due_date": day(due), "amount_due": amount}
+                for a, n, due, amount in instalments
+            ]
+        ),
+        "payments": pd.DataFrame(
+            [
+                {"account_id": a, "paid_on": day(paid), "amount": amount, "instalment_no": n}
+                for a, paid, amount, n in payments
+            ]
+        ),
+    }
+
+
+def test_dues_of_instalments():
+    records = load_records(instalment_frames())
+    # 20 March: 70 of a and 50 of b. In all 50 + 70 + 50 + 70 are owed; the oldest is nine days late.
+    assert told(records, "2024-03-10") == {"X": ("2024-03-20", 120.0, 240.0, 9)}
+    # The day before its payment b was due on the 15th.
+    assert told(records, "2024-03-08") == {"X": ("2024-03-15", 50.0, 290.0, 7)}
+    # What is due today is no longer ahead and not yet late.
+    assert told(records, "2024-03-20")["X"] == ("2024-04-01", 70.0, 240.0, 19)
+    assert told(records, "2024-04-01")["X"] == (None, 0.0, 240.0, 31)
+
+
+def test_the_posting_lag_holds_for_dues():
+    config = RecordsConfig(posting_lag_days=2)
+    records = load_records(instalment_frames(), config)
+    # b's payment of the 9th is known on the 11th.
+    assert told(records, "2024-03-10")["X"] == ("2024-03-15", 50.0, 290.0, 9)
+    assert told(records, "2024-03-11")["X"] == ("2024-03-20", 120.0, 240.0, 10)
+
+
+def test_within_the_tolerance_nothing_is_due():
+    records = load_records(instalment_frames(), RecordsConfig(tolerance_amount=50.0))
+    # a1's 50, b2's 50 and b1 are within it; a2 is short by 70.
+    assert told(records, "2024-03-10")["X"] == ("2024-03-20", 70.0, 240.0, 0)
+
+
+def test_statements_and_instalments_of_one_customer_add_up():
+    frames = instalment_frames()
+    frames["accounts"] = pd.concat(
+        [
+            frames["accounts"],
+            pd.DataFrame({"account_id": ["card"], "customer_id": ["X"], "opened_on": ["2024-01-01"]}),
+        ]
+    )
+    frames["statements"] = pd.DataFrame(
+        {
+            "account_id": ["card"],
+            "statement_date": ["2024-02-29"],
+            "due_date": ["2024-03-20"],
+            "balance_amount": [500.0],
+            "minimum_due_amount": [25.0],
+            "dpd": [0],
+        }
+    )
+    assert told(load_records(frames), "2024-03-10") == {"X": ("2024-03-20", 145.0, 740.0, 9)}

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import datetime as dt
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -55,6 +57,91 @@ def test_accepted_tables_are_typed_by_the_contract_and_sorted_by_key(lender):
     assert str(records.tables["labels"].schema.field("is_overdue").type) == "bool"
     keys = [(r["account_id"], r["statement_date"]) for r in records.tables["statements"].to_pylist()]
     assert keys == sorted(keys)
+
+
+@pytest.fixture
+def ledger():
+    """Typed as the contract has it and in its order: nothing needs to be converted, sorted or rejected."""
+    day = dt.date(2024, 2, 5)
+    return {
+        "accounts": pa.table(
+            {
+                "account_id": ["a", "b"],
+                "customer_id": ["c", "c"],
+                "opened_on": pa.array([dt.date(2024, 1, 1)] * 2, pa.date32()),
+            }
+        ),
+        "instalments": pa.table(
+            {
+                "account_id": ["a", "a", "a", "b"],
+                "instalment_no": pa.array([1, 2, 2, 1], pa.int32()),
+                "due_date": pa.array([day, dt.date(2024, 4, 5), dt.date(2024, 3, 5), day], pa.date32()),
+                "amount_due": [10.0, 10.0, 10.0, 7.0],
+                "known_on": pa.array([None, day, None, None], pa.date32()),
+            }
+        ),
+        "payments": pa.table(
+            {
+                "payment_id": ["9", "8", "", "p"],
+                "account_id": ["a", "a", "b", "b"],
+                "paid_on": pa.array([day, dt.date(2024, 3, 5), day, day], pa.date32()),
+                "amount": [10.0, 9.0, -7.0, 7.0],
+                "note": ["x", None, "y", "z"],
+            }
+        ),
+    }
+
+
+def test_payments_stand_by_account_and_day_and_instalments_by_version(ledger):
+    records = load_records(ledger)
+    payments = [(r["account_id"], r["amount"]) for r in records.tables["payments"].to_pylist()]
+    # Within a day by payment_id, those without one last.
+    assert payments == [("a", 10.0), ("a", 9.0), ("b", 7.0), ("b", -7.0)]
+    versions = [(r["account_id"], r["due_date"].month) for r in records.tables["instalments"].to_pylist()]
+    # The version of 5 February for April stands before the one known from the opening on for March.
+    assert versions == [("a", 2), ("a", 4), ("a", 3), ("b", 2)]
+
+
+@pytest.mark.parametrize("bad", [None, 0, 3], ids=["all sound", "first broken", "last broken"])
+@pytest.mark.parametrize("blank", ["", "q"])
+@pytest.mark.parametrize("wide", [False, True], ids=["contract's types", "int64"])
+def test_rows_in_order_out_of_order_and_as_text_are_the_same_records(ledger, tmp_path, bad, blank, wide):
+    """Each goes another way: taken as it stands, copied, sorted, or read from text."""
+    payments = ledger["payments"].to_pylist()
+    payments[2]["payment_id"] = blank
+    if bad is not None:
+        payments[bad]["amount"] = float("inf")
+    ledger["payments"] = pa.Table.from_pylist(payments, ledger["payments"].schema)
+    if wide:
+        numbers = ledger["instalments"].column("instalment_no").cast(pa.int64())
+        ledger["instalments"] = ledger["instalments"].set_column(1, "instalment_no", numbers)
+    backwards = {name: table.take(list(range(table.num_rows))[::-1]) for name, table in ledger.items()}
+    for folder, tables in (("plain", ledger), ("backwards", backwards)):
+        (tmp_path / folder).mkdir()
+        for name, table in tables.items():
+            pq.write_table(table, tmp_path / folder / f"{name}.parquet")
+    (tmp_path / "text").mkdir()
+    for name, table in backwards.items():
+        table.to_pandas().to_csv(tmp_path / "text" / f"{name}.csv", index=False)
+    sources = [tmp_path / "plain", tmp_path / "backwards", tmp_path / "text", ledger, backwards]
+    first, *others = [load_records(source, strict=False) for source in sources]
+    assert first.tables["payments"].num_rows == (4 if bad is None else 3)
+    for records in others:
+        assert records.fingerprint == first.fingerprint
+        assert records.report == first.report
+        for name in ledger:
+            assert records.tables[name].equals(first.tables[name])
+            assert records.rejected[name].column("rule").equals(first.rejected[name].column("rule"))
+
+
+def test_what_is_done_to_a_frame_after_loading_does_not_reach_the_records(ledger):
+    amounts = np.array([10.0, 9.0, -7.0, 7.0])
+    ledger["payments"] = ledger["payments"].set_column(3, "amount", pa.array(amounts))
+    ledger["payments"] = ledger["payments"].drop_columns("payment_id")
+    records = load_records(ledger)
+    before = records.fingerprint
+    amounts[:] = 0.0
+    assert records.fingerprint == before
 
 
 def test_values_arrive_as_they_were(lender, via):
@@ -160,6 +247,27 @@ def test_the_fingerprint_sees_where_one_text_ends(lender):
         frames["customers"]["education"] = texts
         prints.add(load_records(frames).fingerprint)
     assert len(prints) == 4
+
+
+def test_the_fingerprint_does_not_see_chunks_nor_what_stands_under_a_null(lender):
+    records = load_records(lender())
+    # "ZZ" under a null that is no longer looked at.
+    hidden = pa.array(["high", "ZZ", "NA", "more"])
+    hidden = pa.Array.from_buffers(
+        pa.string(), 4, [pa.py_buffer(bytes([0b1101])), *hidden.buffers()[1:]], null_count=1
+    ).slice(0, 3)
+    plain = pa.array(["high", None, "NA"])
+    layouts = [[plain], [hidden], [plain.slice(0, 1), plain.slice(1)], [hidden.slice(0, 2), plain.slice(2)]]
+    layouts.append([plain.slice(0, 0), plain.cast(pa.string())])
+    prints = set()
+    for chunks in layouts:
+        table = pa.table(
+            {"education": pa.chunked_array(chunks), "known": pa.chunked_array([[True, None, False]])}
+        )
+        prints.add(replace(records, tables={"customers": table}).fingerprint)
+    assert len(prints) == 1
+    table = pa.table({"education": pa.array(["high", "ZZ", "NA"]), "known": [True, None, False]})
+    assert replace(records, tables={"customers": table}).fingerprint not in prints
 
 
 @pytest.mark.parametrize(

@@ -12,65 +12,30 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from overdue_ml.errors import ConfigError, RecordsError
-from overdue_ml.records.settlement import (
-    SettlementRules,
-    _present_columns,
-    _settlement_sql,
-    compute_facts,
-    settle,
-)
-
-_SPEC = importlib.util.spec_from_file_location(
-    "settlement_oracle", Path(__file__).with_name("settlement_oracle.py")
-)
-oracle = importlib.util.module_from_spec(_SPEC)
-_SPEC.loader.exec_module(oracle)
-
-SCHEMAS = {
-    "accounts": pa.schema(
-        [("account_id", pa.string()), ("customer_id", pa.string()), ("opened_on", pa.date32())]
-    ),
-    "instalments": pa.schema(
-        [
-            ("account_id", pa.string()),
-            ("instalment_no", pa.int32()),
-            ("due_date", pa.date32()),
-            ("amount_due", pa.float64()),
-            ("known_on", pa.date32()),
-        ]
-    ),
-    "payments": pa.schema(
-        [
-            ("account_id", pa.string()),
-            ("paid_on", pa.date32()),
-            ("amount", pa.float64()),
-            ("instalment_no", pa.int32()),
-            ("known_on", pa.date32()),
-            ("technical", pa.bool_()),
-        ]
-    ),
-}
-START = dt.date(2024, 2, 1)
+from overdue_ml.records._ledger_reading import present_columns
+from overdue_ml.records.settlement import SettlementRules, compute_facts
+from overdue_ml.records.settlement_sql import _settlement_sql, settle
 
 
-def day(text):
-    """Month-day of 2024 as a date."""
-    return dt.date.fromisoformat(f"2024-{text}")
+def _helper(name):
+    """A module beside the tests."""
+    spec = importlib.util.spec_from_file_location(name, Path(__file__).with_name(f"{name}.py"))
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
 
 
-def tables(ledger):
-    """Arrow tables of a ledger, which is ``{table: [row]}``."""
-    return {name: pa.Table.from_pylist(ledger[name], schema=schema) for name, schema in SCHEMAS.items()}
+oracle, made = _helper("settlement_oracle"), _helper("settlement_ledgers")
+SCHEMAS, START, day, tables, by_key = made.SCHEMAS, made.START, made.day, made.tables, made.by_key
+hand, random_ledger, merged = made.hand, made.random_ledger, made.merged
 
 
-def by_key(table):
-    """``{(account, no, as_of): row}``; no key stands twice."""
-    rows = {
-        (row.pop("account_id"), row.pop("instalment_no"), row.pop("as_of_date")): row
-        for row in table.to_pylist()
-    }
-    assert len(rows) == table.num_rows
-    return rows
+def by_query(source, as_of, rules=None):
+    """The facts by the SQL of ``settle``, in the order of ``compute_facts``."""
+    with duckdb.connect() as con:
+        for name, table in source.items():
+            con.register(name, table)
+        return settle(con, as_of, rules).order("as_of_date, account_id, instalment_no").to_arrow_table()
 
 
 def expected(ledger, dates, rules=(0, 0.0, 0.0)):
@@ -79,44 +44,6 @@ def expected(ledger, dates, rules=(0, 0.0, 0.0)):
         key: row
         for as_of in dates
         for key, row in oracle.facts(*(ledger[name] for name in SCHEMAS), as_of, rules).items()
-    }
-
-
-# Hand-written ledgers: one account "a", opened on 1 January, instalments of 100 unless said otherwise.
-
-
-def hand(instalments, payments, opened="01-01"):
-    """A ledger from tuples (no, due, amount[, known]) and (paid, amount[, named[, known[, technical]]])."""
-
-    def padded(row, n):
-        return tuple(row) + (None,) * (n - len(row))
-
-    def date(text):
-        return None if text is None else day(text)
-
-    return {
-        "accounts": [{"account_id": "a", "customer_id": "c", "opened_on": date(opened)}],
-        "instalments": [
-            {
-                "account_id": "a",
-                "instalment_no": no,
-                "due_date": date(due),
-                "amount_due": amount,
-                "known_on": date(known),
-            }
-            for no, due, amount, known in (padded(row, 4) for row in instalments)
-        ],
-        "payments": [
-            {
-                "account_id": "a",
-                "paid_on": date(paid),
-                "amount": amount,
-                "instalment_no": named,
-                "known_on": date(known),
-                "technical": technical,
-            }
-            for paid, amount, named, known, technical in (padded(row, 5) for row in payments)
-        ],
     }
 
 
@@ -209,6 +136,13 @@ def test_a_named_reversal_of_fifo_money_comes_out_of_the_pool():
     assert told(ledger, "02-05", "paid_amount") == {1: (100,), 2: (0,), 3: (0,)}
 
 
+def test_a_named_reversal_takes_back_what_it_named_and_leaves_the_pool():
+    # 50 for 1 and, by name, 100 for 3, which go back on 5 February.
+    ledger = hand(THREE, [("01-31", 50.0), ("02-01", 100.0, 3), ("02-05", -100.0, 3)])
+    assert told(ledger, "02-04", "paid_amount") == {1: (50,), 2: (0,), 3: (100,)}
+    assert told(ledger, "02-05", "paid_amount") == {1: (50,), 2: (0,), 3: (0,)}
+
+
 def test_money_of_one_day_is_netted_in_any_order():
     ledger = hand(THREE, [("01-31", -100.0), ("01-31", 100.0), ("01-31", 60.0), ("01-31", 40.0)])
     assert told(ledger, "01-31", "settled_on", "n_payments", "n_reversals")[1] == ("01-31", 1, 0)
@@ -287,52 +221,6 @@ def test_technical_ratio_is_of_the_money_received():
 # Generated ledgers.
 
 
-def random_ledger(rng, name="a"):
-    """Rows of one account around 29 February 2024, with everything that can happen to it."""
-
-    def when(low=0, high=70):
-        return START + dt.timedelta(rng.randint(low, high))
-
-    def cents():
-        return rng.choice([rng.randint(1, 30_000), 10_000, 10_000, 5_000, rng.randint(9_900, 10_100)]) / 100
-
-    opened = rng.choice([None, START, when(0, 30)])
-    naming = rng.choice([0.0, 0.0, 1.0, 0.5])
-    reversing = rng.choice([0.0, 0.0, 0.25])
-    instalments, payments = [], []
-    for no in range(1, rng.randint(0, 6) + 1):
-        for version in range(rng.choice([1, 1, 1, 2, 3])):
-            known = when() if version else rng.choice([None, None, None, when(0, 20)])
-            amount = rng.choice([100.0, 100.0, cents(), 0.0 if rng.random() < 0.2 else 50.0])
-            instalments.append((no, when(0, 90), amount, known))
-    for _ in range(rng.randint(0, 10)):
-        paid = when() if rng.random() < 0.8 else dt.date(2024, 2, 29)
-        amount = cents()
-        if payments and rng.random() < reversing:
-            amount = -abs(rng.choice(payments)[1]) if rng.random() < 0.7 else -amount
-        named = rng.randint(1, 7) if rng.random() < naming else None
-        if naming == 1.0 and instalments and rng.random() < 0.8:
-            named, _, amount, _ = rng.choice(instalments)
-        known = rng.choice([None, None, paid, paid + dt.timedelta(rng.randint(-3, 40))])
-        payments.append((paid, amount, named, known, rng.choice([None, False, True])))
-    fields = {name: schema.names[1:] for name, schema in SCHEMAS.items()}
-    return {
-        "accounts": [{"account_id": name, "customer_id": "c", "opened_on": opened}],
-        "instalments": [
-            {"account_id": name} | dict(zip(fields["instalments"], row, strict=True)) for row in instalments
-        ],
-        "payments": [
-            {"account_id": name} | dict(zip(fields["payments"], row, strict=True)) for row in payments
-        ],
-    }
-
-
-def merged(ledgers):
-    """Several ledgers as one."""
-    ledgers = list(ledgers)
-    return {name: [row for ledger in ledgers for row in ledger[name]] for name in SCHEMAS}
-
-
 def test_the_generated_ledgers_hold_every_case():
     ledger = merged(random_ledger(random.Random(i), f"a{i:04d}") for i in range(300))
     rows = compute_facts(tables(ledger), [day("03-05"), day("04-10")], SettlementRules()).to_pylist()
@@ -353,7 +241,7 @@ def test_the_generated_ledgers_hold_every_case():
     with duckdb.connect() as con:
         for name, table in tables(ledger).items():
             con.register(name, table)
-        query = _settlement_sql(_present_columns(con), [day("03-05"), day("04-10")], SettlementRules())
+        query = _settlement_sql(present_columns(con), [day("03-05"), day("04-10")], SettlementRules())
         before_facts = query[: query.index(",\nsettled AS (")]
         kinds = dict(con.sql(before_facts + " SELECT kind, count(*) FROM kinds GROUP BY kind").fetchall())
         runs = con.sql(before_facts + " SELECT count(*) FROM runs WHERE run_seen > run_from").fetchall()[0][0]
@@ -376,7 +264,9 @@ def test_agrees_with_the_oracle_on_many_accounts(rules):
     rng = random.Random(str(rules))
     ledger = merged(random_ledger(rng, f"a{i:04d}") for i in range(150))
     as_ofs = sorted(START + dt.timedelta(rng.randint(-5, 110)) for _ in range(6))
-    got = by_key(compute_facts(tables(ledger), as_ofs, SettlementRules(*rules)))
+    facts = compute_facts(tables(ledger), as_ofs, SettlementRules(*rules))
+    assert facts.equals(by_query(tables(ledger), as_ofs, SettlementRules(*rules)))
+    got = by_key(facts)
     for name in {row["account_id"] for row in ledger["accounts"]}:
         own = {table: [row for row in rows if row["account_id"] == name] for table, rows in ledger.items()}
         assert {k: v for k, v in got.items() if k[0] == name} == expected(own, set(as_ofs), rules)
@@ -465,9 +355,21 @@ def test_the_short_cuts_give_what_the_grid_gives():
     with duckdb.connect() as con:
         for name, table in tables(ledger).items():
             con.register(name, table)
-        by_grid = con.sql(_settlement_sql(_present_columns(con), as_ofs, SettlementRules(), grid_only=True))
+        by_grid = con.sql(_settlement_sql(present_columns(con), as_ofs, SettlementRules(), grid_only=True))
         got = by_grid.order("as_of_date, account_id, instalment_no").to_arrow_table()
-        assert got.equals(compute_facts(con, as_ofs))
+    assert got.equals(by_query(tables(ledger), as_ofs))
+    assert got.equals(compute_facts(tables(ledger), as_ofs))
+
+
+def test_long_accounts_agree_with_the_query():
+    # Hundreds of rows, told out of order, with numbers far apart: what short accounts never sort or search.
+    rng = random.Random(8)
+    ledger = merged(made.long_ledger(rng, f"a{i}") for i in range(6))
+    as_ofs = [START + dt.timedelta(n) for n in range(0, 500, 45)]
+    rules = SettlementRules(2, 0.5, 0.01)
+    facts = compute_facts(tables(ledger), as_ofs, rules)
+    assert facts.num_rows > 3000
+    assert facts.equals(by_query(tables(ledger), as_ofs, rules))
 
 
 def test_many_dates_at_once_are_the_dates_one_by_one():
