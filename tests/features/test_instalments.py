@@ -29,6 +29,7 @@ from overdue_ml.features.account import account_features
 from overdue_ml.features.engine import NEVER, Events, run_pass
 from overdue_ml.features.instalments import instalment_features
 from overdue_ml.features.repayment import DERIVED, statement_features
+from overdue_ml.features.views import Keys
 from overdue_ml.records import load_records
 
 D = dt.date.fromisoformat
@@ -345,6 +346,14 @@ def test_parts_and_threads_change_nothing(monkeypatch, ledgers, accounts_per_par
     assert (
         build_features(records, dates, NAMES, n_threads=2).to_numpy().tobytes() == whole.to_numpy().tobytes()
     )
+
+
+def test_keys_of_some_customers():
+    keys = Keys(np.array(["A", "C", "D"], dtype=object), np.array([0, 2, 3, 6]), np.arange(10, 16))
+    rows, start = keys.rows_of(np.array(["B", "C", "D", "E"], dtype=object))
+    assert rows.tolist() == [2, 3, 4, 5]
+    # B and E have none.
+    assert start.tolist() == [0, 0, 1, 4, 4]
 
 
 #: What must not fall when something is paid later: days late, how often, what is unpaid.
