@@ -29,7 +29,7 @@ class LabelOracle:
         return max(payment["paid_on"], payment["known_on"] or payment["paid_on"] + self.lag * DAY)
 
     def state(self, account, as_of, wait):
-        """Due date, amount due, shortfall and technical money by number; money is known ``wait`` days sooner."""
+        """Due date, amount due, shortfall, technical money by number; money is known ``wait`` days sooner."""
         accounts, instalments, payments = (
             [row for row in self.ledger[table] if row["account_id"] == account]
             for table in ("accounts", "instalments", "payments")
