@@ -128,12 +128,17 @@ def _day(column: str) -> str:
     return f"CAST(CAST({column} AS DATE) - DATE '1970-01-01' AS INTEGER)"
 
 
+def _units(column: str) -> str:
+    """Whole units of an amount, null if it is not a finite number."""
+    return f"CASE WHEN isfinite(CAST({column} AS DOUBLE)) THEN CAST(round({column} * {UNITS}) AS BIGINT) END"
+
+
 def _version_columns(present: Mapping[str, set[str]]) -> dict[str, str]:
     known = _day("t.known_on") if "known_on" in present["instalments"] else "NULL"
     return {
         "instalment_no": "CAST(t.instalment_no AS INTEGER)",
         "due_date": _day("t.due_date"),
-        "amount_due": f"CAST(round(t.amount_due * {UNITS}) AS BIGINT)",
+        "amount_due": _units("t.amount_due"),
         "known_on": f"CAST(coalesce({known}, {NONE}) AS INTEGER)",
     }
 
@@ -145,7 +150,7 @@ def _payment_columns(present: Mapping[str, set[str]], lag: int, wait: int) -> di
     technical = "coalesce(t.technical, false)" if "technical" in columns else "false"
     return {
         "paid_on": paid_on,
-        "amount": f"CAST(round(t.amount * {UNITS}) AS BIGINT)",
+        "amount": _units("t.amount"),
         "instalment_no": f"CAST(coalesce({named}, {NONE}) AS INTEGER)",
         "known_on": f"CAST(greatest({paid_on}, coalesce({told}{paid_on} + {lag}) - {wait}) AS INTEGER)",
         "technical": f"CAST({technical} AS UTINYINT)",

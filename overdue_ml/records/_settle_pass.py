@@ -40,8 +40,9 @@ from overdue_ml.records._settle_columns import (
 _ENOUGH, _BEFORE, _NAMED, _N_QUEUE = range(N_COLUMNS, N_COLUMNS + 4)
 
 # Running values of an account: the sum paid, the sum that counts as named, the first instalment that FIFO
-# money has not filled (-1: not known), and the first and last queue rows touched since the last telling.
-_LEVEL, _NAMED_TOTAL, _CURSOR, _LOW, _HIGH, _N_RUN = range(6)
+# money has not filled (-1: not known), and the first and last queue rows touched since the last telling;
+# and, for all accounts of a block, the number of slots in those before.
+_LEVEL, _NAMED_TOTAL, _CURSOR, _LOW, _HIGH, _BASE, _N_RUN = range(7)
 
 # Columns of a version and of a payment, both sorted by these.
 _V_KNOWN, _V_DUE_DATE, _V_DUE, _V_SLOT, _V_SEEN, _N_VERSION = range(6)
@@ -168,11 +169,11 @@ def _arrange(slots, numbers, n_slots, place, queue, run, terms):  # type: ignore
         while p > 0 and queue[p - 1, DUE_DATE] > slots[k, 0]:
             queue[p, SLOT], queue[p, DUE_DATE] = queue[p - 1, SLOT], queue[p - 1, DUE_DATE]
             p -= 1
-        queue[p, SLOT], queue[p, DUE_DATE] = k, slots[k, 0]
+        queue[p, SLOT], queue[p, DUE_DATE] = run[_BASE] + k, slots[k, 0]
         n += 1
     before = 0
     for p in range(n):
-        k = queue[p, SLOT]
+        k = queue[p, SLOT] - run[_BASE]
         due = slots[k, 1]
         enough = due - max(terms.tolerance, round_up(due * terms.ratio))
         place[k] = p
@@ -292,27 +293,26 @@ def _pay(payments, order, first, last, place, queue, n, run):  # type: ignore[no
 
 
 @nb.njit(cache=True, nogil=True)
-def _tell(queue, run, told, seen, closed, n_closed):  # type: ignore[no-untyped-def]
-    """Close the open states that no longer hold, open their successors; returns the rows of ``closed``."""
+def _tell(queue, run, open_rows, seen, out, n_out):  # type: ignore[no-untyped-def]
+    """Close the open states that no longer hold and append their successors; returns the rows of ``out``."""
     for p in range(run[_LOW], run[_HIGH] + 1):
-        k = queue[p, SLOT]
-        is_open = told[k, FROM] != NONE
-        if is_open:
+        k = queue[p, SLOT] - run[_BASE]
+        row = open_rows[k]
+        if row >= 0:
             same = True
-            for c in range(DUE_DATE, LAST + 1):
-                if told[k, c] != queue[p, c]:
+            for c in range(DUE_DATE, N_COLUMNS):
+                if out[row, c] != queue[p, c]:
                     same = False
                     break
             if same:
                 continue
-            for c in range(N_COLUMNS):
-                closed[n_closed, c] = told[k, c]
-            closed[n_closed, UNTIL] = seen
-            n_closed += 1
+            out[row, UNTIL] = seen
         for c in range(N_COLUMNS):
-            told[k, c] = queue[p, c]
-        told[k, FROM], told[k, UNTIL] = seen, NEVER
-    return n_closed
+            out[n_out, c] = queue[p, c]
+        out[n_out, FROM], out[n_out, UNTIL] = seen, NEVER
+        open_rows[k] = n_out
+        n_out += 1
+    return n_out
 
 
 @nb.njit(cache=True, nogil=True)
@@ -355,15 +355,15 @@ def _receive(payments, j, seen, order):  # type: ignore[no-untyped-def]
 
 
 @nb.njit(cache=True, nogil=True)
-def _settle_account(versions, payments, numbers, scratch, terms, closed):  # type: ignore[no-untyped-def]
-    """All states of one account, in no order; returns the rows and their number."""
-    slots, place, queue, told, order, run = scratch
+def _settle_account(versions, payments, numbers, scratch, terms, out, n_out):  # type: ignore[no-untyped-def]
+    """Append all states of one account to ``out``, as they were told; returns it and its rows."""
+    slots, place, queue, open_rows, order, run = scratch
     n_slots = len(numbers)
     slots[:n_slots, 0] = NONE
-    told[:n_slots, FROM] = NONE
-    run[:] = 0
-    v = j = n = n_closed = 0
+    open_rows[:n_slots] = -1
     place[:n_slots] = -1
+    run[:_BASE] = 0
+    v = j = n = 0
     while v < len(versions) or j < len(payments):
         seen = versions[v, _V_SEEN] if v < len(versions) else np.int64(NEVER)
         if j < len(payments):
@@ -378,40 +378,31 @@ def _settle_account(versions, payments, numbers, scratch, terms, closed):  # typ
             n = _arrange(slots, numbers, n_slots, place, queue, run, terms)
             first = 0
         _pay(payments, order, first, j, place, queue, n, run)
-        closed = _grow(closed, n_closed + n)
-        n_closed = _tell(queue, run, told, seen, closed, n_closed)
-    return closed, n_closed
+        out = _grow(out, n_out + n)
+        n_out = _tell(queue, run, open_rows, seen, out, n_out)
+    return out, n_out
 
 
 @nb.njit(cache=True, nogil=True)
-def _collect(closed, n_closed, told, place, n_slots, a, out, n_out):  # type: ignore[no-untyped-def]  # noqa: PLR0913
-    """Append an account's closed and open states to ``out``, by instalment and then as they were told."""
-    out = _grow(out, n_out + n_closed + n_slots)
-    place[: n_slots + 1] = 0
-    for i in range(n_closed):
-        place[closed[i, SLOT] + 1] += 1
+def _order(out, n_out, accounts, n_slots):  # type: ignore[no-untyped-def]
+    """The rows of ``out`` by slot and then as they were told; puts accounts in the place of slots."""
+    place = np.zeros(n_slots + 1, np.int64)
+    for row in range(n_out):
+        place[out[row, SLOT] + 1] += 1
     for k in range(n_slots):
-        place[k + 1] += place[k] + (1 if told[k, FROM] != NONE else 0)
-    for i in range(n_closed):
-        k = closed[i, SLOT]
-        row = n_out + place[k]
-        for c in range(N_COLUMNS):
-            out[row, c] = closed[i, c]
-        out[row, SLOT] = a
+        place[k + 1] += place[k]
+    order = np.empty(n_out, np.int64)
+    for row in range(n_out):
+        k = out[row, SLOT]
+        order[place[k]] = row
         place[k] += 1
-    for k in range(n_slots):
-        if told[k, FROM] != NONE:
-            row = n_out + place[k]
-            for c in range(N_COLUMNS):
-                out[row, c] = told[k, c]
-            out[row, SLOT] = a
-            place[k] += 1
-    return out, n_out + (place[n_slots - 1] if n_slots else 0)
+        out[row, SLOT] = accounts[k]
+    return order
 
 
 @nb.njit(cache=True, nogil=True)
-def settle_accounts(ledger, terms, block, closed, out):  # type: ignore[no-untyped-def]
-    """All states of a block of accounts, by account, instalment number and first day.
+def settle_accounts(ledger, terms, block, out):  # type: ignore[no-untyped-def]
+    """All states of a block of accounts.
 
     Parameters
     ----------
@@ -419,41 +410,45 @@ def settle_accounts(ledger, terms, block, closed, out):  # type: ignore[no-untyp
     terms : Terms
     block : tuple of int
         The first account, the one after the last, and the account that is number 0 in the ledger.
-    closed, out : ndarray of int64, shape (any, 14)
-        Buffers, to be handed in again: what they hold is overwritten, and they grow as needed.
+    out : ndarray of int64, shape (any, 14)
+        A buffer, to be handed in again: what it holds is overwritten, and it grows as needed.
 
     Returns
     -------
-    closed, out : ndarray of int64
-        The buffers. ``out`` starts with the states: account, instalment number, first day, first day no
-        longer, due date, amount due, paid amount, settled (0 or 1), settled on, payments, reversals,
-        technical and received amount, last paid on.
-    n_states : int
+    out : ndarray of int64
+        The buffer, with the states: account, instalment number, first day, first day no longer, due date,
+        amount due, paid amount, settled (0 or 1), settled on, payments, reversals, technical and received
+        amount, last paid on.
+    order : ndarray of int64, shape (n_states,)
+        Their rows in the buffer by account, instalment number and first day.
     """
     first, stop, offset = block[0] - block[2], block[1] - block[2], block[2]
-    most_versions = most_payments = 0
+    most_versions = most_payments = n_versions = 0
     for a in range(first, stop):
+        n_versions += ledger.version_last[a] - ledger.version_first[a]
         most_versions = max(most_versions, ledger.version_last[a] - ledger.version_first[a])
         most_payments = max(most_payments, ledger.payment_last[a] - ledger.payment_first[a])
+    accounts = np.empty(n_versions, np.int64)
     versions = np.empty((most_versions, _N_VERSION), np.int64)
     payments = np.empty((most_payments, _N_PAYMENT), np.int64)
     numbers = np.empty(most_versions, np.int64)
-    place = np.empty(most_versions + 1, np.int64)
-    told = np.empty((most_versions, N_COLUMNS), np.int64)
-    queue = np.empty((most_versions, _N_QUEUE), np.int64)
+    run = np.zeros(_N_RUN, np.int64)
     scratch = (
-        np.empty((most_versions, 2), np.int64), place, queue, told,
-        np.empty(most_payments, np.int64), np.empty(_N_RUN, np.int64),
+        np.empty((most_versions, 2), np.int64), np.empty(most_versions, np.int64),
+        np.empty((most_versions, _N_QUEUE), np.int64), np.empty(most_versions, np.int64),
+        np.empty(most_payments, np.int64), run,
     )  # fmt: skip
     n_out = 0
     for a in range(first, stop):
-        n_versions, n_slots = _load_versions(ledger, terms, a, versions, numbers)
-        n_payments = _load_payments(ledger, terms, a, payments, numbers, n_slots)
-        closed, n_closed = _settle_account(
-            versions[:n_versions], payments[:n_payments], numbers[:n_slots], scratch, terms, closed
+        n, n_slots = _load_versions(ledger, terms, a, versions, numbers)
+        m = _load_payments(ledger, terms, a, payments, numbers, n_slots)
+        out, n_out = _settle_account(
+            versions[:n], payments[:m], numbers[:n_slots], scratch, terms, out, n_out
         )
-        out, n_out = _collect(closed, n_closed, told, place, n_slots, a + offset, out, n_out)
-    return closed, out, n_out
+        for _ in range(n_slots):
+            accounts[run[_BASE]] = a + offset
+            run[_BASE] += 1
+    return out, _order(out, n_out, accounts, run[_BASE])
 
 
 @nb.njit(cache=True, nogil=True)

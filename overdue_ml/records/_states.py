@@ -48,7 +48,7 @@ def settle_blocks(
     rows: Rows,
     terms: Terms,
     accounts: range,
-    convert: Callable[[Int64Array], _T],
+    convert: Callable[[Int64Array, Int64Array], _T],
     n_threads: int | None = None,
 ) -> list[_T]:
     """Settle accounts block by block and convert each block's states in its thread.
@@ -59,7 +59,7 @@ def settle_blocks(
     terms : Terms
     accounts : range
     convert : callable
-        Gets the states of a block, shape (n_states, 14); see ``settle_accounts``.
+        Gets the states of a block and their order, as ``settle_accounts`` gives them.
     n_threads : int, optional
         All cores by default; the result does not depend on it.
     """
@@ -69,12 +69,11 @@ def settle_blocks(
     buffers = threading.local()
 
     def run(first: int) -> _T:
-        closed, out = getattr(buffers, "pair", (_NO_STATES, _NO_STATES))
+        out = getattr(buffers, "out", _NO_STATES)
         stop = min(first + _BLOCK, accounts.stop)
         ledger, offset = rows.part(first, stop)
-        closed, out, n_states = settle_accounts(ledger, terms, (first, stop, offset), closed, out)
-        buffers.pair = closed, out
-        return convert(out[:n_states])
+        buffers.out, order = settle_accounts(ledger, terms, (first, stop, offset), out)
+        return convert(buffers.out, order)
 
     # Without accounts one empty block gives the columns and their types.
     firsts = range(accounts.start, max(accounts.stop, accounts.start + 1), _BLOCK)
@@ -82,9 +81,9 @@ def settle_blocks(
         return list(pool.map(run, firsts))
 
 
-def histories_of(accounts: Accounts, states: Int64Array) -> pa.Table:
+def histories_of(accounts: Accounts, states: Int64Array, order: Int64Array) -> pa.Table:
     """The states of a block as rows of ``compute_histories``."""
-    columns = _Columns(states, np.arange(len(states)))
+    columns = _Columns(states, order)
     return pa.table(
         {
             "customer_id": accounts.customers.take(columns.integer("account")),
@@ -102,13 +101,17 @@ def histories_of(accounts: Accounts, states: Int64Array) -> pa.Table:
     )
 
 
-def facts_of(accounts: Accounts, states: Int64Array, as_of_days: Int32Array) -> list[pa.Table]:
+def facts_of(
+    accounts: Accounts, states: Int64Array, order: Int64Array, as_of_days: Int32Array
+) -> list[pa.Table]:
     """The states of a block as rows of ``compute_facts``, a table for each as_of date."""
-    return [_facts_as_of(accounts, states, int(day)) for day in as_of_days]
+    starts, ends = states[order, 2], states[order, 3]
+    return [
+        _facts_as_of(accounts, states, order[(starts <= day) & (day < ends)], int(day)) for day in as_of_days
+    ]
 
 
-def _facts_as_of(accounts: Accounts, states: Int64Array, day: int) -> pa.Table:
-    rows = np.flatnonzero((states[:, 2] <= day) & (day < states[:, 3]))
+def _facts_as_of(accounts: Accounts, states: Int64Array, rows: Int64Array, day: int) -> pa.Table:
     columns = _Columns(states, rows)
     columns.add_facts(states, rows, day)
     return pa.table(

@@ -127,8 +127,8 @@ def _parts(
 ) -> Iterator[pa.Table]:
     accounts, rows = read_ledger(source, rules.posting_lag_days, wait_days, by_customer=True)
 
-    def convert(states: Int64Array) -> pa.Table:
-        return histories_of(accounts, states)
+    def convert(states: Int64Array, order: Int64Array) -> pa.Table:
+        return histories_of(accounts, states, order)
 
     for part in _split(accounts.customers, accounts_per_part):
         yield pa.concat_tables(settle_blocks(rows, terms, part, convert))

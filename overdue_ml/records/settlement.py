@@ -154,8 +154,8 @@ def compute_facts(
     terms = terms_of(rules.tolerance_amount, rules.tolerance_ratio, as_of)
     accounts, rows = read_ledger(source, rules.posting_lag_days, by_customer=False)
 
-    def convert(states: Int64Array) -> list[pa.Table]:
-        return facts_of(accounts, states, terms.as_of_days)
+    def convert(states: Int64Array, order: Int64Array) -> list[pa.Table]:
+        return facts_of(accounts, states, order, terms.as_of_days)
 
     blocks = settle_blocks(rows, terms, range(len(accounts.ids)), convert)
     return pa.concat_tables([facts for by_date in zip(*blocks, strict=True) for facts in by_date])

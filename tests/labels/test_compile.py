@@ -254,3 +254,36 @@ def test_the_labels_of_taiwan(taiwan):
     table = label_customers(taiwan)
     assert int(table["is_overdue"].sum()) == 6_636
     assert set(table["matured_on"].dt.strftime("%Y-%m-%d")) == {"2005-10-31"}
+
+
+def test_rolling_to_a_worse_bucket(five):
+    march, config = "2024-03-31", next_statement("past_due")
+    # Ann 30 days and then 60; of Ben's accounts the worse counts, 30 and then 60. Cat has no statement yet.
+    assert told(five.records, march, config) == {"ANN": ("overdue", APR), "BEN": ("overdue", APR)}
+    # Both 60 days and then 0. Cat is current: there is nothing to roll.
+    assert told(five.records, APR, config) == {
+        "ANN": ("on_time", MAY),
+        "BEN": ("on_time", MAY),
+        "CAT": ("nothing_due", APR),
+    }
+    # Ann 30 days in June; the records end before the horizon does.
+    assert told(five.records, JUN, config)["ANN"] == ("immature", "-")
+    assert told(five.records, JUN, config)["BEN"] == ("nothing_due", JUN)
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "expected"),
+    [
+        (1, 30, "on_time"),
+        (30, 31, "overdue"),
+        (31, 60, "on_time"),
+        (60, 61, "overdue"),
+        (90, 91, "overdue"),
+        (61, 30, "on_time"),
+        (91, 400, "already_overdue"),
+        (0, 400, "nothing_due"),
+    ],
+)
+def test_the_edges_of_the_buckets(ledgers, before, after, expected):
+    records = make(ledgers, (None, {10: (before, 10), 40: (after, 40)}))
+    assert told(records, ledgers.day(10), next_statement("past_due"))["C"][0] == expected

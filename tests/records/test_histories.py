@@ -354,6 +354,33 @@ def test_ids_of_other_text_types(kind):
     )
 
 
+@pytest.mark.parametrize(
+    ("table", "column", "kind"),
+    [
+        ("instalments", "due_date", pa.timestamp("us")),
+        ("instalments", "instalment_no", pa.int64()),
+        ("payments", "amount", pa.decimal128(12, 2)),
+        ("payments", "known_on", pa.timestamp("us")),
+    ],
+)
+def test_sorted_columns_of_other_types(table, column, kind):
+    source = in_order(many(60))
+    at = source[table].column_names.index(column)
+    other = source | {table: source[table].set_column(at, column, source[table][column].cast(kind))}
+    assert compute_histories(other).equals(compute_histories(source))
+
+
+def test_units_are_rounded_as_duckdb_rounds_them():
+    from overdue_ml.records._settle_columns import to_units
+
+    amounts = np.array([0.00005, -0.00005, 0.00004, 0.3, -0.3, 1e9 + 0.1, -2.67495, 0.49999999999999994e-4])
+    with duckdb.connect() as con:
+        con.register("t", pa.table({"amount": amounts}))
+        expected = con.sql("SELECT CAST(round(amount * 10000) AS BIGINT) FROM t").fetchall()
+    assert to_units(amounts).tolist() == [units for (units,) in expected]
+    assert to_units(amounts)[:3].tolist() == [1, -1, 0]
+
+
 def test_a_connection_gives_the_same_and_keeps_nothing():
     source = many(60)
     with duckdb.connect() as con:
@@ -402,8 +429,8 @@ def test_threads_and_blocks_change_no_byte(monkeypatch):
     terms = _states.terms_of(0.0, 0.0, None)
 
     def table(n_threads):
-        def convert(states):
-            return _states.histories_of(accounts, states)
+        def convert(states, order):
+            return _states.histories_of(accounts, states, order)
 
         blocks = _states.settle_blocks(rows, terms, range(len(accounts.ids)), convert, n_threads)
         return pa.concat_tables(blocks)
@@ -487,6 +514,19 @@ def test_a_missing_value_is_named(table, column, order):
     at = source[table].column_names.index(column)
     source[table] = source[table].set_column(at, column, pa.array(values, source[table][column].type))
     with pytest.raises(RecordsError, match=f"1 rows have no '{column}'"):
+        compute_histories(source)
+
+
+def test_an_amount_that_is_no_number_is_refused():
+    source = in_order(many(30))
+    amounts = source["payments"]["amount"].to_pylist()
+    amounts[5] = float("nan")
+    at = source["payments"].column_names.index("amount")
+    source["payments"] = source["payments"].set_column(at, "amount", pa.array(amounts))
+    # In the order of accounts rows are read as they stand, in that of customers by DuckDB.
+    with pytest.raises(RecordsError, match="1 rows have no 'amount'"):
+        compute_facts(source, "2024-03-01")
+    with pytest.raises(RecordsError, match="1 rows have no 'amount'"):
         compute_histories(source)
 
 

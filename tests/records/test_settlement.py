@@ -143,6 +143,16 @@ def test_a_named_reversal_takes_back_what_it_named_and_leaves_the_pool():
     assert told(ledger, "02-05", "paid_amount") == {1: (50,), 2: (0,), 3: (0,)}
 
 
+def test_fifo_starts_anew_after_named_money_came_and_went():
+    # 150 for 1 and 2; 100 for 3 by name; then both go back, and 50 come in: for 1, though 2 was next before.
+    ledger = hand(
+        THREE,
+        [("01-10", 150.0), ("01-12", 100.0, 3), ("01-14", -100.0, 3), ("01-14", -150.0), ("01-20", 50.0)],
+    )
+    assert told(ledger, "01-13", "paid_amount") == {1: (100,), 2: (50,), 3: (100,)}
+    assert told(ledger, "01-20", "paid_amount") == {1: (50,), 2: (0,), 3: (0,)}
+
+
 def test_money_of_one_day_is_netted_in_any_order():
     ledger = hand(THREE, [("01-31", -100.0), ("01-31", 100.0), ("01-31", 60.0), ("01-31", 40.0)])
     assert told(ledger, "01-31", "settled_on", "n_payments", "n_reversals")[1] == ("01-31", 1, 0)
