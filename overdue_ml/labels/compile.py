@@ -13,6 +13,7 @@ import pandas as pd
 from overdue_ml.config import LabelsConfig
 from overdue_ml.errors import RecordsError
 from overdue_ml.labels.instalments import label_by_instalments, require_instalments
+from overdue_ml.labels.reach import last_known
 from overdue_ml.records import Records
 from overdue_ml.records.dates import AsOf, parse_dates
 from overdue_ml.records.facts import known_on_sql
@@ -157,21 +158,20 @@ _NEXT_STATEMENT = """
             count(*) FILTER (WHERE is_latest AND NOT is_closed)
                 > count(*) FILTER (WHERE is_next AND NOT is_closed) AS is_silent
         FROM compared GROUP BY customer_id, as_of
-    ),
-    reach AS (SELECT max({known}) AS last_known FROM statements s)
+    )
     SELECT customer_id, as_of AS as_of_date,
         CASE WHEN is_already THEN 'already_overdue'
             WHEN is_unasked THEN 'nothing_due'
             WHEN overdue_known IS NOT NULL THEN 'overdue'
-            WHEN next_dpd IS NOT NULL AND (NOT is_silent OR last_known >= as_of + {horizon_days})
+            WHEN next_dpd IS NOT NULL AND (NOT is_silent OR getvariable('reach') >= as_of + {horizon_days})
                 THEN 'on_time'
-            WHEN last_known >= as_of + {horizon_days} THEN 'nothing_due'
+            WHEN getvariable('reach') >= as_of + {horizon_days} THEN 'nothing_due'
             ELSE 'immature' END AS verdict,
         CASE WHEN is_unasked THEN as_of
             WHEN overdue_known IS NOT NULL THEN overdue_known
             WHEN next_dpd IS NOT NULL AND NOT is_silent THEN all_known
-            WHEN last_known >= as_of + {horizon_days} THEN as_of + {horizon_days} END AS matured_on
-    FROM decided CROSS JOIN reach WHERE n_known > 0"""
+            WHEN getvariable('reach') >= as_of + {horizon_days} THEN as_of + {horizon_days} END AS matured_on
+    FROM decided WHERE n_known > 0"""
 
 
 def _from_next_statement(records: Records, dates: list[dt.date], config: LabelsConfig) -> pd.DataFrame:
@@ -188,6 +188,7 @@ def _from_next_statement(records: Records, dates: list[dt.date], config: LabelsC
         horizon_days=config.horizon_days,
     )
     with records.connect() as con:
+        con.execute("SET VARIABLE reach = ?", [last_known(records, "statements")])
         con.execute("CREATE TEMP TABLE observation (as_of DATE)")
         con.executemany("INSERT INTO observation VALUES (?)", [[day] for day in dates])
         return _finish(con.sql(query).df())

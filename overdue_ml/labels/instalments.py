@@ -36,8 +36,9 @@ import pyarrow.compute as pc
 
 from overdue_ml.config import LabelsConfig
 from overdue_ml.errors import RecordsError
+from overdue_ml.labels.reach import last_known
 from overdue_ml.records import Records, compute_histories, iter_histories
-from overdue_ml.records.facts import account_known_sql, known_on_sql
+from overdue_ml.records.facts import account_known_sql
 from overdue_ml.records.settlement import UNITS
 
 
@@ -89,19 +90,6 @@ def require_instalments(records: Records) -> None:
                 expected="instalments and payments, for labels from instalments",
                 next_step="add it, or set labels.source to labels or next_statement in the train config",
             )
-
-
-def last_known(records: Records) -> dt.date:
-    """The day up to which the records tell of payments: the newest day on which one became known."""
-    require_instalments(records)
-    with records.connect() as con:
-        ((day,),) = con.execute(
-            f"SELECT max({known_on_sql(records, 'payments', 'paid_on')}) FROM payments"
-        ).fetchall()
-    if day is None:
-        raise RecordsError("there are no payments", where="table payments")
-    found: dt.date = day
-    return found
 
 
 def days_to_final(records: Records, config: LabelsConfig) -> int:
@@ -226,7 +214,8 @@ def judge_parts(
     RecordsError
         If there are no instalments or payments.
     """
-    reach, wait = last_known(records), _posting_days(records, config)
+    require_instalments(records)
+    reach, wait = last_known(records, "payments"), _posting_days(records, config)
     customers = _known_from(records)
     known_parts = iter_histories(records)
     # Without a wait the second reading is the first.

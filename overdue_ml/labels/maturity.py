@@ -10,11 +10,11 @@ import pandas as pd
 from overdue_ml.config import LabelsConfig
 from overdue_ml.errors import RecordsError
 from overdue_ml.labels.compile import TRAINABLE, VERDICTS, label_customers
-from overdue_ml.labels.instalments import days_to_final, last_known
+from overdue_ml.labels.instalments import days_to_final, require_instalments
+from overdue_ml.labels.reach import last_known
 from overdue_ml.labels.sensitivity import require_dpd
 from overdue_ml.records import Records
 from overdue_ml.records.dates import AsOf, parse_dates
-from overdue_ml.records.facts import known_on_sql
 
 
 def verdicts_by_date(labels: pd.DataFrame) -> pd.DataFrame:
@@ -129,12 +129,9 @@ def final_from(
         day = dates.max().date()
         return day
     if config.source == "instalments":
-        return last_known(records) - dt.timedelta(days=days_to_final(records, config))
+        require_instalments(records)
+        return last_known(records, "payments") - dt.timedelta(days=days_to_final(records, config))
     require_dpd(records)
-    known = known_on_sql(records, "statements", "statement_date", "s")
-    with records.connect() as con:
-        ((last,),) = con.execute(f"SELECT max({known}) FROM statements s").fetchall()
-    if last is None:
+    if not records.tables["statements"].num_rows:
         raise RecordsError("there are no statements", where="table statements")
-    day = last - dt.timedelta(days=config.horizon_days)
-    return day
+    return last_known(records, "statements") - dt.timedelta(days=config.horizon_days)

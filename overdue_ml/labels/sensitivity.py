@@ -12,6 +12,7 @@ import pandas as pd
 from overdue_ml.config import LabelsConfig, RecordsConfig, build_config
 from overdue_ml.errors import ConfigError, RecordsError
 from overdue_ml.labels.instalments import Cell, judge_parts
+from overdue_ml.labels.reach import last_known
 from overdue_ml.records import Records
 from overdue_ml.records.dates import AsOf, parse_dates
 from overdue_ml.records.facts import known_on_sql
@@ -161,6 +162,7 @@ def _count_cells(
         "coalesce(a.closed_on <= o.as_of, false)" if "closed_on" in records.columns("accounts") else "false"
     )
     with records.connect() as con:
+        con.execute("SET VARIABLE reach = ?", [last_known(records, "statements")])
         frame = con.execute(
             f"""
             WITH observation AS (SELECT unnest($dates::DATE[]) AS as_of),
@@ -184,12 +186,11 @@ def _count_cells(
                     bool_or(NOT is_closed AND coalesce(next_known > as_of + horizon_days, true)) AS is_silent
                 FROM account CROSS JOIN horizon GROUP BY customer_id, as_of, horizon_days
             ),
-            reach AS (SELECT max(known_on) AS last_known FROM dated),
             judged AS (
                 SELECT as_of, horizon_days, worst_dpd, is_already,
-                    last_known >= as_of + horizon_days AS is_over,
+                    getvariable('reach') >= as_of + horizon_days AS is_over,
                     worst_dpd IS NOT NULL AND (NOT is_silent OR is_over) AS is_told
-                FROM decided CROSS JOIN reach
+                FROM decided
             )
             SELECT o.as_of AS as_of_date, h.horizon_days, t.overdue_dpd, count(j.as_of) AS n_customers,
                 count(*) FILTER (
