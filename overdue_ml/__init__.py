@@ -19,10 +19,14 @@ if TYPE_CHECKING:
     from overdue_ml.explain import explain_scores as explain_scores
     from overdue_ml.explain import sum_by_reason as sum_by_reason
     from overdue_ml.explain import top_reasons as top_reasons
+    from overdue_ml.features import FeatureBuilder as FeatureBuilder
+    from overdue_ml.features import FunctionFeature as FunctionFeature
+    from overdue_ml.features import SqlFeature as SqlFeature
     from overdue_ml.features import audit_leakage as audit_leakage
     from overdue_ml.features import build_features as build_features
     from overdue_ml.features import feature_catalogue as feature_catalogue
     from overdue_ml.features import flag_suspicious as flag_suspicious
+    from overdue_ml.features import read_features as read_features
     from overdue_ml.labels import TimeSeriesPanelSplit as TimeSeriesPanelSplit
     from overdue_ml.labels import label_customers as label_customers
     from overdue_ml.labels import maturity as maturity
@@ -46,6 +50,8 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 _HOME = {
+    "FeatureBuilder": "features",
+    "FunctionFeature": "features",
     "LabelsConfig": "config",
     "OverdueClassifier": "model",
     "OverdueMLError": "errors",
@@ -54,6 +60,7 @@ _HOME = {
     "RemindersConfig": "config",
     "ScoreConfig": "config",
     "SettlementRules": "records",
+    "SqlFeature": "features",
     "TimeSeriesPanelSplit": "labels",
     "TrainConfig": "config",
     "audit_leakage": "features",
@@ -71,6 +78,7 @@ _HOME = {
     "observation_points": "labels",
     "plot_verdicts": "reports",
     "rank_customers": "reminders",
+    "read_features": "features",
     "sensitivity_grid": "labels",
     "simulate": "records",
     "simulate_to": "records",

@@ -35,6 +35,10 @@ SetArg = Annotated[
 ]
 ModelsArg = Annotated[Path, typer.Option("--models", help="Folder of runs and registered models.")]
 JsonArg = Annotated[bool, typer.Option("--json", help="Print one JSON object instead of text.")]
+FeaturesModuleArg = Annotated[
+    Path | None,
+    typer.Option("--features-module", help="Python file with FEATURES = [...] of your own. It is run."),
+]
 ScoresArg = Annotated[Path, typer.Option("--scores", help="A scoring run: <out>/as_of=YYYY-MM-DD.")]
 MODELS = Path("models")
 
@@ -163,6 +167,7 @@ def train(
     settings: SetArg = None,
     records_config: RecordsConfigArg = None,
     models: ModelsArg = MODELS,
+    features_module: FeaturesModuleArg = None,
     as_json: JsonArg = False,
 ) -> None:
     """Train on matured labels, evaluate on rows set aside, register the model."""
@@ -173,7 +178,12 @@ def train(
     train_config = load_config(TrainConfig, config, settings)
     with _progress(as_json) as progress:
         result = run_train(
-            records, load_config(RecordsConfig, records_config), train_config, models, progress
+            records,
+            load_config(RecordsConfig, records_config),
+            train_config,
+            models,
+            progress,
+            features_module,
         )
     if as_json:
         _print_json(training_json(result))
@@ -222,6 +232,7 @@ def score(
     replace: Annotated[
         bool, typer.Option("--replace", help="Take the place of another run of the date.")
     ] = False,
+    features_module: FeaturesModuleArg = None,
     as_json: JsonArg = False,
 ) -> None:
     """Rank and explain every customer for one date."""
@@ -238,7 +249,7 @@ def score(
     day = parse_date(as_of, "--as-of")
     with _progress(as_json) as progress:
         registered = load_model(open_store(models), model)
-        settings_ = ScoreSettings(score_config, reminders, records_settings)
+        settings_ = ScoreSettings(score_config, reminders, records_settings, features_module)
         result = run_score(records, day, registered, out, settings_, replace=replace, progress=progress)
     if as_json:
         _print_json(
@@ -260,13 +271,16 @@ def explain(
         Path | None, typer.Option("--out", help="HTML file; by default cards/ in the run.")
     ] = None,
     wording: Annotated[Path | None, typer.Option("--wording", help="A reason catalogue of your own.")] = None,
+    features_module: FeaturesModuleArg = None,
     as_json: JsonArg = False,
 ) -> None:
     """Write the card of one customer: why this score, in words."""
     from overdue_ml.jobs.explain import run_explain
     from overdue_ml.jobs.text import card_text
 
-    result = run_explain(scores, customer, lang, source=records, out=out, wording=wording)
+    result = run_explain(
+        scores, customer, lang, source=records, out=out, wording=wording, own=features_module
+    )
     if as_json:
         _print_json({"card": str(result.path), "p_overdue": result.card.p_overdue, "rank": result.card.rank})
     else:

@@ -41,6 +41,8 @@ def public(body: list[ast.stmt]) -> Iterator[ast.FunctionDef | ast.ClassDef]:
     """Public functions, classes and methods; what stands inside a private class or a function is private."""
     for node in body:
         if isinstance(node, ast.FunctionDef | ast.ClassDef) and not node.name.startswith("_"):
+            if any(isinstance(d, ast.Name) and d.id == "overload" for d in node.decorator_list):
+                continue  # the one that does the work has the docstring
             yield node
             if isinstance(node, ast.ClassDef):
                 yield from public(node.body)

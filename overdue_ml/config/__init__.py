@@ -15,6 +15,7 @@ from overdue_ml.config.settings import PointsConfig as PointsConfig
 from overdue_ml.config.settings import RecordsConfig as RecordsConfig
 from overdue_ml.config.settings import RemindersConfig as RemindersConfig
 from overdue_ml.config.settings import ScoreConfig as ScoreConfig
+from overdue_ml.config.settings import SelectionConfig as SelectionConfig
 from overdue_ml.config.settings import SplitConfig as SplitConfig
 from overdue_ml.config.settings import TableMapping as TableMapping
 from overdue_ml.config.settings import TierRule as TierRule

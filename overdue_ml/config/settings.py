@@ -265,6 +265,34 @@ class AuditConfig(_Settings):
     on_hit: Literal["refuse", "record"] = "refuse"
 
 
+class SelectionConfig(_Settings):
+    """Which features a model is trained on: arguments of :class:`overdue_ml.model.FeatureSelector`.
+
+    Fitted on the training rows only; what it leaves out stands in the data sheet.
+
+    Parameters
+    ----------
+    constants : bool
+        Leave out features with one value on all rows; missing counts as a value.
+    max_missing : float
+        Leave out features of which a larger share of rows is missing; 1.0 leaves out none.
+    duplicates : bool
+        Leave out features that equal an earlier one on every row. Windows of different lengths are equal
+        where histories are short, and part later.
+    max_psi : float or None
+        Leave out features whose population stability index between the earliest training date and any
+        later one is higher; only with three training dates or more.
+    keep : int or None
+        Keep so many, those with the highest gain in a small model on the training rows.
+    """
+
+    constants: bool = True
+    max_missing: float = Field(default=1.0, ge=0.0, le=1.0)
+    duplicates: bool = False
+    max_psi: float | None = Field(default=None, gt=0.0)
+    keep: int | None = Field(default=None, ge=1)
+
+
 class TrainConfig(_Settings):
     """``configs/train.yaml``: everything a training run depends on besides the records."""
 
@@ -273,6 +301,7 @@ class TrainConfig(_Settings):
     split: SplitConfig = SplitConfig()
     model: ModelConfig = ModelConfig()
     evaluation: EvaluationConfig = EvaluationConfig()
+    selection: SelectionConfig = SelectionConfig()
     audit: AuditConfig = AuditConfig()
     experiment: str = "overdue"
     registered_model: str = "overdue"

@@ -14,18 +14,32 @@ from overdue_ml.features.declare import (
     days,
     last,
 )
+from overdue_ml.features.folder import FeatureFolder, open_features, read_features
 from overdue_ml.features.function import FunctionFeature
+from overdue_ml.features.own import (
+    GivenFeatures,
+    OwnFeatures,
+    load_own_features,
+    own_features,
+    own_features_of,
+    registry_with,
+)
 from overdue_ml.features.registry import Registry
 from overdue_ml.features.suspicious import SuspiciousFeature, flag_suspicious
+from overdue_ml.features.transformer import FeatureBuilder
 
 __all__ = [
     "ALL",
     "AttributeFeature",
     "DerivedFeature",
     "Feature",
+    "FeatureBuilder",
+    "FeatureFolder",
     "FunctionFeature",
+    "GivenFeatures",
     "LeakageFinding",
     "Measure",
+    "OwnFeatures",
     "Registry",
     "SqlFeature",
     "SuspiciousFeature",
@@ -38,4 +52,10 @@ __all__ = [
     "feature_catalogue",
     "flag_suspicious",
     "last",
+    "load_own_features",
+    "open_features",
+    "own_features",
+    "own_features_of",
+    "read_features",
+    "registry_with",
 ]

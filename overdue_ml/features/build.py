@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import datetime as dt
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, overload
 
 import duckdb
 import numpy as np
@@ -12,11 +14,13 @@ import pyarrow as pa
 
 from overdue_ml.errors import FeatureMismatchError, NothingToScoreError
 from overdue_ml.features.catalogue import default_registry
-from overdue_ml.features.declare import AnyFeature, AttributeFeature, DerivedFeature, Feature, SqlFeature
-from overdue_ml.features.engine import run_pass
+from overdue_ml.features.dated import DATED_VIEWS, dated_events
+from overdue_ml.features.declare import AttributeFeature, DerivedFeature, Feature, SqlFeature
+from overdue_ml.features.engine import IntArray, run_pass
 from overdue_ml.features.function import FunctionFeature, function_values
+from overdue_ml.features.people import PEOPLE_COLUMNS, people_events
 from overdue_ml.features.registry import Registry
-from overdue_ml.features.states import state_events
+from overdue_ml.features.states import STATE_VIEWS, state_events
 from overdue_ml.features.views import (
     Keys,
     is_available,
@@ -29,6 +33,8 @@ from overdue_ml.records import Records, iter_histories
 from overdue_ml.records.dates import AsOf, parse_dates
 
 if TYPE_CHECKING:
+    from overdue_ml.features.folder import FeatureFolder
+
     _Values = np.ndarray | pd.Categorical[Any]
 
 
@@ -48,6 +54,7 @@ def available_features(records: Records, registry: Registry | None = None) -> li
     return [f.name for f in registry if is_available(f, records, lookup)]
 
 
+@overload
 def build_features(
     records: Records,
     as_of: AsOf | Sequence[AsOf],
@@ -55,7 +62,34 @@ def build_features(
     *,
     registry: Registry | None = None,
     n_threads: int | None = None,
-) -> pd.DataFrame:
+    to: None = None,
+    customers_per_part: int = 100_000,
+) -> pd.DataFrame: ...
+
+
+@overload
+def build_features(
+    records: Records,
+    as_of: AsOf | Sequence[AsOf],
+    features: Sequence[str] | None = None,
+    *,
+    registry: Registry | None = None,
+    n_threads: int | None = None,
+    to: str | Path,
+    customers_per_part: int = 100_000,
+) -> FeatureFolder: ...
+
+
+def build_features(
+    records: Records,
+    as_of: AsOf | Sequence[AsOf],
+    features: Sequence[str] | None = None,
+    *,
+    registry: Registry | None = None,
+    n_threads: int | None = None,
+    to: str | Path | None = None,
+    customers_per_part: int = 100_000,
+) -> pd.DataFrame | FeatureFolder:
     """Features of every customer as known at the end of each as_of date.
 
     Parameters
@@ -68,16 +102,24 @@ def build_features(
         With features of your own; the default registry otherwise.
     n_threads : int, optional
         Threads over customers; the result does not depend on it.
+    to : path, optional
+        Write the frame to Parquet files in this folder instead, a part of the customers at a time; see
+        :func:`read_features`. A folder that such a run left is written anew, no other that holds files.
+    customers_per_part : int, default 100,000
+        With ``to``: customers of one file. Memory beside the records grows with it and with the number of
+        dates.
 
     Returns
     -------
-    pandas.DataFrame
+    pandas.DataFrame, or FeatureFolder where ``to`` is given
         Indexed (customer_id, as_of_date), sorted; one float64 column a feature in the order asked
         for, attributes as ``category``. A customer has a row from the first day on which the
         lender knew anything of them.
 
     Raises
     ------
+    ConfigError
+        If a feature or date is unknown, or ``to`` cannot be used.
     FeatureMismatchError
         If a feature that was asked for needs a table or column that is not there.
     NothingToScoreError
@@ -85,19 +127,62 @@ def build_features(
     """
     registry = registry or default_registry(records.config.attributes)
     names = list(features) if features is not None else available_features(records, registry)
-    lookup = {f.name: f for f in registry}
-    wanted = registry.closure(names)
-    _refuse_missing(wanted, records, lookup)
     dates = parse_dates(as_of)
-    days = np.array([np.datetime64(d, "D").astype(np.int64) for d in dates], dtype=np.int64)
+    if to is not None:
+        from overdue_ml.features.folder import write_features
+
+        return write_features(records, dates, names, registry, n_threads, Path(to), customers_per_part)
+    refuse_missing(names, records, registry)
     with records.connect() as con:
-        keys = known_customers(con, records, days)
-        if len(keys.day) == 0:
-            raise NothingToScoreError(
-                f"nothing is known of any customer on {dates[-1]}",
-                where="tables accounts, statements",
-                next_step="choose an as_of date on or after the first record",
-            )
+        keys = known_customers(con, records, epoch_days(dates))
+    if len(keys.day) == 0:
+        raise nobody_known(dates)
+    return feature_rows(records, keys, names, registry, n_threads)
+
+
+def epoch_days(dates: Sequence[dt.date]) -> IntArray:
+    """Days since 1970-01-01."""
+    return np.array([np.datetime64(d, "D").astype(np.int64) for d in dates], dtype=np.int64)
+
+
+def nobody_known(dates: Sequence[dt.date]) -> NothingToScoreError:
+    """The error of dates before the first record."""
+    return NothingToScoreError(
+        f"nothing is known of any customer on {dates[-1]}",
+        where="tables accounts, statements",
+        next_step="choose an as_of date on or after the first record",
+    )
+
+
+def feature_rows(
+    records: Records,
+    keys: Keys,
+    names: Sequence[str],
+    registry: Registry,
+    n_threads: int | None = None,
+    whole: Records | None = None,
+) -> pd.DataFrame:
+    """Features of some rows.
+
+    Parameters
+    ----------
+    records : Records
+        At least all rows of the customers of the keys.
+    keys : Keys
+        Not empty; the customers known on their dates.
+    names : sequence of str
+    registry : Registry
+    n_threads : int, optional
+    whole : Records, optional
+        Where ``records`` are a part: all of them. A function of the user's own may look at everybody.
+
+    Returns
+    -------
+    pandas.DataFrame
+        As of :func:`build_features`, one row a key, in their order.
+    """
+    wanted = registry.closure(names)
+    with records.connect() as con:
         columns = _declared_columns(
             con, records, keys, [f for f in wanted if isinstance(f, Feature)], n_threads
         )
@@ -105,7 +190,7 @@ def build_features(
         columns |= _attribute_columns(records, keys, [f for f in wanted if isinstance(f, AttributeFeature)])
     for feature in wanted:
         if isinstance(feature, FunctionFeature):
-            columns[feature.name] = function_values(feature, records, keys.frame())
+            columns[feature.name] = function_values(feature, whole or records, keys.frame())
     for feature in wanted:
         if isinstance(feature, DerivedFeature):
             columns[feature.name] = _derive(feature, columns)
@@ -114,8 +199,18 @@ def build_features(
     return pd.DataFrame({name: columns[name] for name in names}, index=index)
 
 
-def _refuse_missing(wanted: list[AnyFeature], records: Records, lookup: dict[str, AnyFeature]) -> None:
-    lacking = {f.name: missing_columns(f, records, lookup) for f in wanted}
+def refuse_missing(names: Sequence[str], records: Records, registry: Registry) -> None:
+    """Stop where the records lack a table or column of one of the features.
+
+    Raises
+    ------
+    ConfigError
+        If a feature is unknown.
+    FeatureMismatchError
+        If a table or column is missing.
+    """
+    lookup = {f.name: f for f in registry}
+    lacking = {f.name: missing_columns(f, records, lookup) for f in registry.closure(names)}
     lacking = {name: columns for name, columns in lacking.items() if columns}
     if lacking:
         name, columns = next(iter(lacking.items()))
@@ -142,7 +237,21 @@ def _declared_columns(
         events = statement_events(con, records, keys, columns)
         matrix = run_pass(events, here, keys.start, keys.day, n_threads)
         found |= dict(zip((f.name for f in here), _transposed(matrix), strict=True))
-    others = [f for f in features if f.measure.view != "statements"]
+    for view in DATED_VIEWS:
+        here = [f for f in features if f.measure.view == view]
+        if here:
+            columns = sorted(set().union(*(f.columns for f in here)))
+            events = dated_events(con, records, keys, view, columns)
+            matrix = run_pass(events, here, keys.start, keys.day, n_threads)
+            found |= dict(zip((f.name for f in here), _transposed(matrix), strict=True))
+    for view in PEOPLE_COLUMNS:
+        here = [f for f in features if f.measure.view == view]
+        if here:
+            columns = sorted(set().union(*(f.columns for f in here)))
+            events = people_events(con, records, keys.customer_ids, view, columns)
+            matrix = run_pass(events, here, keys.start, keys.day, n_threads)
+            found |= dict(zip((f.name for f in here), _transposed(matrix), strict=True))
+    others = [f for f in features if f.measure.view in STATE_VIEWS]
     return found | _instalment_columns(records, keys, others, n_threads)
 
 
@@ -150,7 +259,7 @@ def _instalment_columns(
     records: Records, keys: Keys, features: list[Feature], n_threads: int | None
 ) -> dict[str, _Values]:
     """What settlement tells, a part of the book at a time."""
-    by_view = [[f for f in features if f.measure.view == view] for view in ("instalments", "upcoming")]
+    by_view = [[f for f in features if f.measure.view == view] for view in STATE_VIEWS]
     found: dict[str, _Values] = {f.name: np.full(len(keys.day), np.nan) for f in features}
     if not features:
         return found
@@ -189,18 +298,43 @@ def _sql_columns(
     )
     for table in sorted({f.table for f in features}):
         here = [f for f in features if f.table == table]
-        cells = ", ".join(f'CAST({f.sql} AS DOUBLE) AS "{f.name}"' for f in here)
-        result = con.sql(
-            f"""
-            WITH known AS ({known_rows_sql(records, table)}),
-            aggregated AS (SELECT row_number, {cells} FROM known e GROUP BY row_number)
-            SELECT k.row_number, {", ".join(f'g."{f.name}"' for f in here)}
-            FROM keys k LEFT JOIN aggregated g USING (row_number) ORDER BY k.row_number
-            """
-        ).to_arrow_table()
+        try:
+            result = _aggregated(con, records, table, here)
+        except duckdb.Error:
+            # All at once is quicker; one by one tells which it is.
+            for f in here:
+                _check_sql(con, records, f)
+            raise
         for f in here:
             found[f.name] = result.column(f.name).to_numpy().astype(np.float64)
     return found
+
+
+def _aggregated(
+    con: duckdb.DuckDBPyConnection, records: Records, table: str, features: list[SqlFeature]
+) -> pa.Table:
+    """One row a key, in their order, with a column for each feature."""
+    cells = ", ".join(f'CAST({f.sql} AS DOUBLE) AS "{f.name}"' for f in features)
+    return con.sql(
+        f"""
+        WITH known AS ({known_rows_sql(records, table)}),
+        aggregated AS (SELECT row_number, {cells} FROM known e GROUP BY row_number)
+        SELECT k.row_number, {", ".join(f'g."{f.name}"' for f in features)}
+        FROM keys k LEFT JOIN aggregated g USING (row_number) ORDER BY k.row_number
+        """
+    ).to_arrow_table()
+
+
+def _check_sql(con: duckdb.DuckDBPyConnection, records: Records, feature: SqlFeature) -> None:
+    try:
+        _aggregated(con, records, feature.table, [feature])
+    except duckdb.Error as error:
+        # Its kind only: what it says may quote a customer.
+        raise FeatureMismatchError(
+            f"the SQL of the feature '{feature.name}' failed with {type(error).__name__}",
+            where=f"table {feature.table}",
+            expected="an aggregate over columns of the table, which is called e, and as_of",
+        ) from error
 
 
 def _attribute_columns(records: Records, keys: Keys, features: list[AttributeFeature]) -> dict[str, _Values]:
@@ -223,6 +357,10 @@ def _derive(feature: DerivedFeature, columns: dict[str, _Values]) -> np.ndarray:
         value = left - right
     elif feature.operator == "product":
         value = left * right
+    elif feature.operator == "total":
+        value = np.where(np.isnan(left), right, np.where(np.isnan(right), left, left + right))
+    elif feature.operator == "remainder":
+        value = np.mod(left, right, out=np.full(len(left), np.nan), where=right > 0)
     else:
         value = np.divide(left, right, out=np.full(len(left), np.nan), where=right > 0)
     return np.asarray(value if feature.clip is None else np.clip(value, *feature.clip))

@@ -6,9 +6,18 @@ from collections.abc import Sequence
 
 import pandas as pd
 
-from overdue_ml.features.account import account_features
-from overdue_ml.features.declare import AttributeFeature
+from overdue_ml.features.account import ACCOUNT_DERIVED, account_features, loan_account_features
+from overdue_ml.features.borrowing import (
+    BORROWING_BURDEN,
+    BORROWING_DERIVED,
+    DEBT_BURDEN,
+    borrowing_features,
+)
+from overdue_ml.features.declare import AnyFeature, AttributeFeature
+from overdue_ml.features.income import INCOME_BURDEN, INCOME_DERIVED, income_features
 from overdue_ml.features.instalments import instalment_features
+from overdue_ml.features.loans import loan_features
+from overdue_ml.features.payments import PAYMENT_DERIVED, payment_features, version_features
 from overdue_ml.features.registry import Registry
 from overdue_ml.features.repayment import DERIVED, statement_features
 
@@ -22,11 +31,33 @@ def default_registry(attributes: Sequence[str] = ()) -> Registry:
         Columns of ``customers``.
     """
     profile = [AttributeFeature(column) for column in attributes]
-    return Registry([*statement_features(), *account_features(), *DERIVED, *instalment_features(), *profile])
+    people: list[AnyFeature] = [
+        *income_features(), *INCOME_DERIVED, *INCOME_BURDEN, *borrowing_features(), *BORROWING_DERIVED,
+        *BORROWING_BURDEN, *DEBT_BURDEN,
+    ]  # fmt: skip
+    statements: list[AnyFeature] = [*statement_features(), *account_features(), *DERIVED]
+    accounts: list[AnyFeature] = [*loan_account_features(), *ACCOUNT_DERIVED]
+    payments: list[AnyFeature] = [*payment_features(), *version_features(), *PAYMENT_DERIVED]
+    loans: list[AnyFeature] = [*accounts, *payments, *loan_features()]
+    return Registry([*statements, *instalment_features(), *people, *loans, *profile])
 
 
-def feature_catalogue() -> pd.DataFrame:
+def feature_catalogue(lang: str = "en") -> pd.DataFrame:
     """One row a feature: name, family, unit, direction, reason_code, meaning, when_null.
+
+    Parameters
+    ----------
+    lang : {'en', 'zh'}
+        Language of ``meaning`` and ``when_null``.
+
+    Returns
+    -------
+    pandas.DataFrame
+
+    Raises
+    ------
+    ConfigError
+        If there are no words in that language.
 
     Examples
     --------
@@ -34,4 +65,4 @@ def feature_catalogue() -> pd.DataFrame:
     >>> bool(catalogue["name"].is_unique)
     True
     """
-    return default_registry().catalogue()
+    return default_registry().catalogue(lang)

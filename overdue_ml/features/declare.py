@@ -31,7 +31,7 @@ Statistic = Literal[
     "first",
 ]
 Rollup = Literal["max", "min", "sum", "mean"]
-Operator = Literal["ratio", "difference", "product"]
+Operator = Literal["ratio", "difference", "product", "total", "remainder"]
 
 
 @dataclass(frozen=True)
@@ -61,6 +61,11 @@ VIEWS: dict[str, View] = {
     "statements": View("statement"),
     "instalments": View("instalment", "past"),
     "upcoming": View("instalment", "ahead"),
+    "plan": View("instalment"),
+    "payments": View("payment"),
+    "versions": View("version"),
+    "incomes": View("income"),
+    "borrowings": View("report"),
 }
 #: Terms that one measure may have: the pass keeps them in arrays of this width.
 MAX_TERMS = 3
@@ -298,14 +303,15 @@ class Feature:
 
 @dataclass(frozen=True)
 class DerivedFeature:
-    """A ratio, difference or product of two declared features.
+    """Two features put together by an operator.
 
     Parameters
     ----------
     name : str
         Full name, in the grammar of all features.
-    operator : {'ratio', 'difference', 'product'}
-        A ratio is null where the divisor is not above zero.
+    operator : {'ratio', 'difference', 'product', 'total', 'remainder'}
+        A ratio, and what a division leaves (from 0 to below the divisor), is null where the divisor is not
+        above zero. A total adds what is there: it is null only where both are.
     left, right : str
         Names of the two features.
     reason, unit, meaning, when_null : str

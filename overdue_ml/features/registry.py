@@ -9,6 +9,7 @@ from collections.abc import Iterable, Iterator
 import pandas as pd
 
 from overdue_ml.errors import ConfigError
+from overdue_ml.features.chinese import meaning_in_chinese, null_in_chinese
 from overdue_ml.features.declare import (
     MAX_TERMS,
     VIEWS,
@@ -92,8 +93,22 @@ class Registry:
         }
         return hashlib.sha256(json.dumps(payload, sort_keys=True).encode()).hexdigest()
 
-    def catalogue(self) -> pd.DataFrame:
-        """One row a feature: name, family, unit, direction, reason_code, meaning, when_null."""
+    def catalogue(self, lang: str = "en") -> pd.DataFrame:
+        """One row a feature: name, family, unit, direction, reason_code, meaning, when_null.
+
+        Parameters
+        ----------
+        lang : {'en', 'zh'}
+            Language of ``meaning`` and ``when_null``; the texts of your own features stay as they are.
+
+        Raises
+        ------
+        ConfigError
+            If there are no words in that language.
+        """
+        if lang not in ("en", "zh"):
+            raise ConfigError(f"there is no catalogue in '{lang}'", expected="'en' or 'zh'")
+        chinese = lang == "zh"
         rows = [
             {
                 "name": f.name,
@@ -101,8 +116,8 @@ class Registry:
                 "unit": f.unit,
                 "direction": f.direction,
                 "reason_code": f.reason,
-                "meaning": f.meaning,
-                "when_null": f.when_null,
+                "meaning": meaning_in_chinese(f) if chinese else f.meaning,
+                "when_null": null_in_chinese(f) if chinese else f.when_null,
             }
             for f in self
         ]

@@ -46,6 +46,16 @@ class _States:
         technical = self.numbers("technical_amount")
         return np.asarray(np.divide(technical, received, out=none, where=received > 0), dtype=np.float64)
 
+    def due_month(self) -> IntArray:
+        """Months from January 1970 to the month of the due date."""
+        day = self.whole_days("due_date").astype("datetime64[D]")
+        return day.astype("datetime64[M]").astype(np.int64)
+
+    def due_month_day(self) -> FloatArray:
+        """Day of the month of the due date, from 1."""
+        day = self.whole_days("due_date").astype("datetime64[D]")
+        return np.asarray((day - day.astype("datetime64[M]")).astype(np.float64) + 1.0, dtype=np.float64)
+
     def started(self) -> FloatArray:
         """1 where something is paid and something is still open."""
         is_started = (self.numbers("is_settled") == 0) & (self.numbers("paid_amount") > 0)
@@ -74,7 +84,13 @@ class StateColumn:
 #: What settlement cannot do without.
 STATE_NEEDS = frozenset({"instalments.due_date", "payments.paid_on"})
 
-#: Columns of the views ``instalments`` and ``upcoming``.
+#: Views of instalments: those that have fallen due, those to come, and both.
+STATE_VIEWS = ("instalments", "upcoming", "plan")
+
+# Rounded, so that every machine has the same.
+_SINES: FloatArray = np.sin(np.arange(12) * np.pi / 6).round(12)
+
+#: Columns of the views of instalments.
 STATE_COLUMNS: Mapping[str, StateColumn] = {
     "amount_due": StateColumn(lambda s: s.numbers("amount_due")),
     "paid_amount": StateColumn(lambda s: s.numbers("paid_amount")),
@@ -89,6 +105,11 @@ STATE_COLUMNS: Mapping[str, StateColumn] = {
     "is_partial": StateColumn(_States.started),
     "n_payments": StateColumn(lambda s: s.numbers("n_payments")),
     "technical_ratio": StateColumn(_States.technical_ratio, frozenset({"payments.technical"})),
+    "n_reversals": StateColumn(lambda s: s.numbers("n_reversals")),
+    "is_first3": StateColumn(lambda s: np.asarray(s.numbers("instalment_no") <= 3, dtype=np.float64)),
+    "due_month_day": StateColumn(_States.due_month_day),
+    "due_month_sine": StateColumn(lambda s: _SINES[s.due_month() % 12]),
+    "due_month_cosine": StateColumn(lambda s: _SINES[(s.due_month() + 3) % 12]),
 }
 
 

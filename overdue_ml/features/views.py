@@ -8,9 +8,11 @@ import duckdb
 import numpy as np
 import pandas as pd
 
+from overdue_ml.features.dated import DATED_VIEWS, missing_from_dated
 from overdue_ml.features.declare import AnyFeature, AttributeFeature, DerivedFeature, Feature
 from overdue_ml.features.engine import NEVER, Events, IntArray
 from overdue_ml.features.function import FunctionFeature
+from overdue_ml.features.people import PEOPLE_COLUMNS, people_needs
 from overdue_ml.features.states import STATE_COLUMNS, STATE_NEEDS
 from overdue_ml.records import Records
 from overdue_ml.records.facts import account_known_sql, known_on_sql
@@ -83,6 +85,10 @@ def is_available(feature: AnyFeature, records: Records, registry_lookup: dict[st
         return feature.column in records.columns("customers")
     if isinstance(feature, FunctionFeature):
         return not feature.missing(records)
+    if isinstance(feature, Feature) and feature.measure.view in DATED_VIEWS:
+        return not missing_from_dated(feature, records)
+    if isinstance(feature, Feature) and feature.measure.view in PEOPLE_COLUMNS:
+        return all(_has_values(records, *need.split(".")) for need in people_needs(feature))
     if isinstance(feature, Feature) and feature.measure.view != "statements":
         return not _missing_from_states(feature, records) and all(
             _has_values(records, *need.split("."))
@@ -107,6 +113,10 @@ def missing_columns(
         return set() if feature.column in records.columns("customers") else {f"customers.{feature.column}"}
     if isinstance(feature, FunctionFeature):
         return feature.missing(records)
+    if isinstance(feature, Feature) and feature.measure.view in DATED_VIEWS:
+        return missing_from_dated(feature, records)
+    if isinstance(feature, Feature) and feature.measure.view in PEOPLE_COLUMNS:
+        return {n for n in people_needs(feature) if n.split(".")[1] not in records.columns(n.split(".")[0])}
     if isinstance(feature, Feature) and feature.measure.view != "statements":
         return _missing_from_states(feature, records)
     if isinstance(feature, Feature):

@@ -12,7 +12,7 @@ import pandas as pd
 
 from overdue_ml.config import AuditConfig
 from overdue_ml.errors import ModelError
-from overdue_ml.features import LeakageFinding, SuspiciousFeature, audit_leakage, flag_suspicious
+from overdue_ml.features import LeakageFinding, Registry, SuspiciousFeature, audit_leakage, flag_suspicious
 from overdue_ml.labels import hash_share
 from overdue_ml.records import Records
 from overdue_ml.records.select import keep_customers
@@ -29,7 +29,11 @@ _HOW = {
 
 
 def audit_training(
-    records: Records, features: pd.DataFrame, target: npt.ArrayLike, config: AuditConfig
+    records: Records,
+    features: pd.DataFrame,
+    target: npt.ArrayLike,
+    config: AuditConfig,
+    registry: Registry | None = None,
 ) -> dict[str, Any]:
     """Audit the features of a training run, and stop on a hit unless the config says otherwise.
 
@@ -40,6 +44,8 @@ def audit_training(
         Training rows only, indexed (customer_id, as_of_date) and sorted.
     target : array-like of bool, shape (n_rows,)
     config : AuditConfig
+    registry : Registry, optional
+        That the features were built by; the default registry otherwise.
 
     Returns
     -------
@@ -59,7 +65,8 @@ def audit_training(
     for day in dates:
         ids = _sample(features, day, config.customers)
         sizes.append(len(ids))
-        leaks += audit_leakage(keep_customers(records, ids), day, [str(name) for name in features.columns])
+        names = [str(name) for name in features.columns]
+        leaks += audit_leakage(keep_customers(records, ids), day, names, registry=registry)
     step = -(-len(features) // _RANKED_ROWS)
     suspects = flag_suspicious(features.iloc[::step], np.asarray(target)[::step], config.max_auc)
     if (leaks or suspects) and config.on_hit == "refuse":

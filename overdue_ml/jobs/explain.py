@@ -6,7 +6,7 @@ import datetime as dt
 import hashlib
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,15 @@ import pyarrow.parquet as pq
 from overdue_ml.config import RecordsConfig, build_config
 from overdue_ml.errors import ConfigError, RecordsError
 from overdue_ml.explain import Wording, check_wording, load_wording, sum_by_reason
-from overdue_ml.features import available_features, build_features, default_registry
+from overdue_ml.explain.wording import ReasonText
+from overdue_ml.features import (
+    FeatureBuilder,
+    GivenFeatures,
+    Registry,
+    available_features,
+    own_features_of,
+    registry_with,
+)
 from overdue_ml.jobs.score import MANIFEST
 from overdue_ml.records import Records, load_records
 from overdue_ml.records.facts import known_on_sql
@@ -124,6 +132,7 @@ def run_explain(
     source: Path | Records | None = None,
     out: Path | None = None,
     wording: Path | None = None,
+    own: GivenFeatures | None = None,
 ) -> ExplainResult:
     """Write the card of one customer.
 
@@ -139,6 +148,9 @@ def run_explain(
         HTML file; by default ``cards/`` in the run's folder.
     wording : Path, optional
         A reason catalogue of your own.
+    own : path, OwnFeatures or sequence of features, optional
+        Features of your own that the model was trained with, or their file. Without them nothing of yours
+        is run, and the card shows what they mean without their figures.
 
     Returns
     -------
@@ -150,16 +162,39 @@ def run_explain(
         If the run, the customer or the language is unknown.
     RecordsError
         If the records are not those that were scored.
+    FeatureMismatchError
+        If ``own`` are others than those of the model.
+
+    Notes
+    -----
+    A reason of your own that no wording knows is told by the meanings of its features, in English in every
+    language; ``wording`` says it better.
     """
     folder = find_run(scores)
     manifest = read_manifest(folder)
-    words = load_wording(lang, wording)
-    registry = default_registry(manifest["settings"]["records"]["attributes"])
-    check_wording(words, {f.reason for f in registry}, {f.name for f in registry})
+    described = manifest.get("own_features")
+    own = None if own is None else own_features_of(described, own)
+    registry = registry_with(manifest["settings"]["records"]["attributes"], own)
+    declared = _Declared.of(registry, described["features"] if described else [])
+    words = _with_meanings(load_wording(lang, wording), declared.own)
+    check_wording(words, declared.reasons.values(), declared.reasons)
     row = _row(folder / "scores.parquet", customer_id)
     contributions = _row(folder / "contributions.parquet", customer_id).drop("customer_id")
     records = _scored_records(manifest, source)
-    card = _card(manifest, row, contributions, _only(records, customer_id), words, lang)
+    by_reason = sum_by_reason(contributions.drop("base").astype(float).to_frame().T, declared.reasons).iloc[0]
+    as_of = dt.date.fromisoformat(manifest["as_of"])
+    figures = _figures(records, registry, (customer_id, as_of), words, list(by_reason.index))
+    lines = [
+        ReasonLine(
+            str(code),
+            words.title(str(code)),
+            words.sentence(str(code), float(c), figures, declared.units),
+            float(c),
+        )
+        for code, c in by_reason.sort_values(ascending=False, kind="stable").items()
+    ]
+    statements = _statements(_only(records, customer_id), as_of)
+    card = _card(manifest, row, float(contributions["base"]), lines, statements, words)
     path = out or folder / "cards" / f"{_file_stem(customer_id)}_{lang}.html"
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(render_card(card, words), encoding="utf-8")
@@ -190,33 +225,49 @@ def _scored_records(manifest: Mapping[str, Any], source: Path | Records | None) 
     return source
 
 
+@dataclass(frozen=True)
+class _Declared:
+    """Reason and unit of every feature that there is, and what is known of the user's own."""
+
+    reasons: Mapping[str, str]
+    units: Mapping[str, str]
+    own: Iterable[Mapping[str, str]]
+
+    @classmethod
+    def of(cls, registry: Registry, own: list[dict[str, str]]) -> _Declared:
+        reasons = {f.name: f.reason for f in registry} | {f["name"]: f["reason"] for f in own}
+        units = {f.name: str(f.unit) for f in registry} | {f["name"]: f["unit"] for f in own}
+        return cls(reasons, units, own)
+
+
+def _with_meanings(words: Wording, own: Iterable[Mapping[str, str]]) -> Wording:
+    """The wording, and for reasons that it does not know the meanings of their features."""
+    by_code: dict[str, list[tuple[str, str]]] = {}
+    for f in own:
+        # A brace would be taken for a placeholder.
+        meaning = f["meaning"].strip().removesuffix(".").replace("{", "(").replace("}", ")")
+        by_code.setdefault(f["reason"], []).append((meaning, f["name"]))
+    texts = {}
+    for code, features in by_code.items():
+        told = "; ".join(f"{meaning}: {{{name}}}" for meaning, name in features) + "."
+        plain = "; ".join(meaning for meaning, _ in features) + "."
+        texts[code] = ReasonText(code.replace("_", " ").capitalize(), told, told, plain, plain)
+    return replace(words, reasons=texts | dict(words.reasons))
+
+
 def _card(
     manifest: Mapping[str, Any],
     row: pd.Series,
-    contributions: pd.Series,
-    records: Records,
+    base: float,
+    lines: list[ReasonLine],
+    statements: pd.DataFrame,
     words: Wording,
-    lang: str,
 ) -> Card:
-    as_of = dt.date.fromisoformat(manifest["as_of"])
-    base = float(contributions.pop("base"))
-    registry = default_registry(manifest["settings"]["records"]["attributes"])
-    names = [str(name) for name in contributions.index]
-    reasons = {name: registry[name].reason for name in names}
-    by_reason = sum_by_reason(contributions.astype(float).to_frame().T, reasons).iloc[0]
-    values = _figures(records, as_of, words, list(by_reason.index))
-    units = {f.name: f.unit for f in registry}
-    lines = [
-        ReasonLine(
-            str(code), words.title(str(code)), words.sentence(str(code), float(c), values, units), float(c)
-        )
-        for code, c in by_reason.sort_values(ascending=False, kind="stable").items()
-    ]
     due_date = row["next_due_date"]
     return Card(
         customer_id=str(row["customer_id"]),
-        as_of=as_of,
-        lang=lang,
+        as_of=dt.date.fromisoformat(manifest["as_of"]),
+        lang=words.language,
         p_overdue=float(row["p_overdue"]),
         log_odds=float(row["log_odds"]),
         base_log_odds=base,
@@ -231,19 +282,21 @@ def _card(
         exposure_amount=float(row["exposure_amount"]),
         expected_overdue_amount=float(row["expected_overdue_amount"]),
         reasons=lines,
-        statements=_statements(records, as_of),
+        statements=statements,
         model=manifest["model"],
         notes=_notes(manifest, words),
     )
 
 
-def _figures(records: Records, as_of: dt.date, words: Wording, codes: list[str]) -> dict[str, float | None]:
+def _figures(
+    records: Records, registry: Registry, key: tuple[str, dt.date], words: Wording, codes: list[str]
+) -> dict[str, float | None]:
     """The customer's own figures that the sentences speak of."""
     wanted = sorted({name for code in codes for name in words.placeholders(code)})
-    registry = default_registry(records.config.attributes)
     # A sentence may speak of what these records do not have; it then falls back to plain words.
     present = sorted(set(wanted) & set(available_features(records, registry)))
-    values = build_features(records, as_of, present, registry=registry).iloc[0]
+    keys = pd.DataFrame([key], columns=["customer_id", "as_of_date"])
+    values = FeatureBuilder(records, present, registry).fit(keys).transform(keys).iloc[0]
     return {name: None if pd.isna(values[name]) else values[name] for name in present}
 
 

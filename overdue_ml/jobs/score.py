@@ -17,7 +17,13 @@ import pandas as pd
 from overdue_ml.config import RecordsConfig, RemindersConfig, ScoreConfig, config_hash
 from overdue_ml.errors import ConfigError, FeatureMismatchError
 from overdue_ml.explain import Contributions, check_ties_out, explain_scores, sum_by_reason, top_reasons
-from overdue_ml.features import build_features, default_registry
+from overdue_ml.features import (
+    GivenFeatures,
+    OwnFeatures,
+    build_features,
+    own_features_of,
+    registry_with,
+)
 from overdue_ml.jobs.output import whole_folder, write_csv, write_json, write_parquet
 from overdue_ml.jobs.progress import Progress, Silent
 from overdue_ml.model import ScoringModel, compute_points
@@ -31,11 +37,15 @@ MANIFEST = "manifest.json"
 
 @dataclass(frozen=True)
 class ScoreSettings:
-    """The configs of a scoring run."""
+    """The configs of a scoring run.
+
+    ``own`` are the features of the user's own that the model was trained with, or their Python file.
+    """
 
     score: ScoreConfig = field(default_factory=ScoreConfig)
     reminders: RemindersConfig = field(default_factory=RemindersConfig)
     records: RecordsConfig = field(default_factory=RecordsConfig)
+    own: GivenFeatures | None = None
 
 
 @dataclass(frozen=True)
@@ -56,7 +66,7 @@ class ScoreResult:
     already_done: bool = False
 
 
-def check_feature_set(model: ScoringModel, attributes: list[str]) -> None:
+def check_feature_set(model: ScoringModel, attributes: list[str], own: OwnFeatures | None = None) -> None:
     """Refuse a model whose features are computed otherwise today than when it was trained.
 
     Raises
@@ -64,7 +74,7 @@ def check_feature_set(model: ScoringModel, attributes: list[str]) -> None:
     FeatureMismatchError
         If a feature is unknown or any definition changed.
     """
-    registry = default_registry(attributes)
+    registry = registry_with(attributes, own)
     unknown = [name for name in model.feature_names if name not in registry]
     if unknown:
         raise FeatureMismatchError(
@@ -80,7 +90,12 @@ def check_feature_set(model: ScoringModel, attributes: list[str]) -> None:
 
 
 def score_book(
-    records: Records, as_of: dt.date, model: ScoringModel, config: ScoreConfig, progress: Progress
+    records: Records,
+    as_of: dt.date,
+    model: ScoringModel,
+    config: ScoreConfig,
+    progress: Progress,
+    own: OwnFeatures | None = None,
 ) -> tuple[pd.DataFrame, pd.DataFrame, Contributions]:
     """Scores, features and contributions of every customer known on ``as_of``.
 
@@ -91,6 +106,8 @@ def score_book(
     model : ScoringModel
     config : ScoreConfig
     progress : Progress
+    own : OwnFeatures, optional
+        Those that the model was trained with.
 
     Returns
     -------
@@ -100,9 +117,9 @@ def score_book(
         Indexed by customer_id.
     contributions : Contributions
     """
-    check_feature_set(model, list(model.meta["attributes"]))
+    check_feature_set(model, list(model.meta["attributes"]), own)
     progress.stage("building features")
-    registry = default_registry(model.meta["attributes"])
+    registry = registry_with(model.meta["attributes"], own)
     features = build_features(records, as_of, model.feature_names, registry=registry).droplevel("as_of_date")
     progress.stage(f"scoring {len(features):,} customers")
     log_odds = model.classifier.decision_function(features)
@@ -168,8 +185,11 @@ def run_score(
         See the stages.
     """
     progress, settings = progress or Silent(), settings or ScoreSettings()
-    progress.stage("reading records")
     model = registered.model
+    # Before anything that an older run may have finished already: a changed feature must not pass for it.
+    own = own_features_of(model.meta.get("own_features"), settings.own)
+    check_feature_set(model, list(model.meta["attributes"]), own)
+    progress.stage("reading records")
     records = source if isinstance(source, Records) else load_records(source, settings.records)
     target = out / f"as_of={as_of.isoformat()}"
     identity = _identity(records, as_of, registered, settings)
@@ -182,7 +202,7 @@ def run_score(
             where=str(target),
             next_step="choose another --out, or give --replace to take its place",
         )
-    scores, features, contributions = score_book(records, as_of, model, settings.score, progress)
+    scores, features, contributions = score_book(records, as_of, model, settings.score, progress, own)
     reminders = rank_customers(scores, settings.reminders)
     drift = compute_drift(features, scores["p_overdue"].to_numpy(), model.references)
     manifest = identity | _facts(scores, reminders, model, as_of)
@@ -201,6 +221,8 @@ def run_score(
             "records": records.config.model_dump(mode="json"),
         },
     }
+    if own:
+        manifest["own_features"] = own.describe()
     progress.stage("writing")
     with whole_folder(target) as folder:
         _write(folder, scores, contributions, reminders, records)

@@ -12,16 +12,31 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from overdue_ml.config import RecordsConfig, TrainConfig, config_hash
+from overdue_ml.config import RecordsConfig, SelectionConfig, TrainConfig, config_hash
 from overdue_ml.errors import ModelError
 from overdue_ml.explain import explain_scores, sum_by_reason
-from overdue_ml.features import available_features, build_features, default_registry
+from overdue_ml.features import (
+    GivenFeatures,
+    Registry,
+    available_features,
+    build_features,
+    own_features,
+    registry_with,
+)
 from overdue_ml.jobs.audit import audit_notes, audit_training
 from overdue_ml.jobs.output import write_json
 from overdue_ml.jobs.progress import Progress, Silent
 from overdue_ml.labels import label_customers, split_rows, trainable, verdicts_by_date
 from overdue_ml.metrics import Reference, fit_reference
-from overdue_ml.model import Evaluation, OverdueClassifier, ScoringModel, evaluate_model, save_bundle
+from overdue_ml.model import (
+    Evaluation,
+    FeatureSelector,
+    OverdueClassifier,
+    ScoringModel,
+    SelectionReport,
+    evaluate_model,
+    save_bundle,
+)
 from overdue_ml.records import Records, load_records
 from overdue_ml.reports import (
     plot_calibration,
@@ -79,7 +94,7 @@ class _Sample:
     verdicts: pd.DataFrame
 
 
-def _sample(records: Records, config: TrainConfig) -> _Sample:
+def _sample(records: Records, config: TrainConfig, registry: Registry) -> _Sample:
     labels = label_customers(records, config.as_of, config.labels)
     decided = trainable(labels)
     train, test = split_rows(decided, config.split)
@@ -92,7 +107,7 @@ def _sample(records: Records, config: TrainConfig) -> _Sample:
                 next_step="give more as_of dates or customers, or another split",
             )
     dates = [d.date() for d in decided.index.get_level_values("as_of_date").unique()]
-    features = build_features(records, dates, available_features(records))
+    features = build_features(records, dates, available_features(records, registry), registry=registry)
     absent = decided.index.difference(features.index)
     if len(absent):
         raise ModelError(
@@ -109,10 +124,22 @@ def _sample(records: Records, config: TrainConfig) -> _Sample:
     )
 
 
-def _useful_columns(features: pd.DataFrame, train: np.ndarray) -> list[str]:
-    """Columns that vary on the training rows; the others can say nothing."""
-    part = features[train]
-    return [name for name in part.columns if len(part[name].unique()) > 1]
+def _select(sample: _Sample, config: SelectionConfig, seed: int) -> tuple[list[str], SelectionReport]:
+    """The columns to train on, chosen on the training rows alone."""
+    part = sample.labels[sample.train]
+    selector = FeatureSelector(**config.model_dump(), random_state=seed).fit(
+        sample.features[sample.train],
+        part["is_overdue"].to_numpy().astype(int),
+        dates=part.index.get_level_values("as_of_date"),
+    )
+    columns = [str(name) for name in selector.get_feature_names_out()]
+    if not columns:
+        raise ModelError(
+            f"no feature is left of {len(selector.support_)}",
+            where=f"train config, selection: {config.model_dump(mode='json')}",
+            next_step="give records that vary between customers, or wider limits",
+        )
+    return columns, selector.report_
 
 
 def _fit(
@@ -131,9 +158,12 @@ def _fit(
     )
 
 
-def _audit(records: Records, sample: _Sample, columns: list[str], config: TrainConfig) -> dict[str, Any]:
+def _audit(
+    records: Records, sample: _Sample, columns: list[str], config: TrainConfig, registry: Registry
+) -> dict[str, Any]:
     target = sample.labels["is_overdue"][sample.train].to_numpy()
-    return audit_training(records, sample.features.loc[sample.train, columns], target, config.audit)
+    features = sample.features.loc[sample.train, columns]
+    return audit_training(records, features, target, config.audit, registry)
 
 
 def _facts(records: Records, sample: _Sample, columns: list[str], config: TrainConfig) -> dict[str, Any]:
@@ -172,6 +202,7 @@ def run_train(
     config: TrainConfig,
     models: Path | None,
     progress: Progress | None = None,
+    own: GivenFeatures | None = None,
 ) -> TrainResult:
     """Train, evaluate on rows that were set aside, and register.
 
@@ -183,6 +214,8 @@ def run_train(
     models : Path or None
         The models folder; with None nothing is tracked or registered.
     progress : Progress, optional
+    own : path, OwnFeatures or sequence of features, optional
+        Features of your own, or the Python file that declares them as ``FEATURES``; it is run.
 
     Returns
     -------
@@ -190,20 +223,23 @@ def run_train(
 
     Raises
     ------
+    ConfigError
+        If the features of your own cannot be used.
     RecordsError
         If the records or labels cannot be used.
     ModelError
         If there are too few overdue rows, a feature leaks, or the store cannot be used.
     """
     progress = progress or Silent()
+    own = own_features(own)
     progress.stage("reading records")
     records = source if isinstance(source, Records) else load_records(source, records_config)
     progress.stage("building features and labels")
-    sample = _sample(records, config)
-    columns = _useful_columns(sample.features, sample.train)
-    registry = default_registry(records.config.attributes)
+    registry = registry_with(records.config.attributes, own)
+    sample = _sample(records, config, registry)
+    columns, selection = _select(sample, config.selection, config.model.random_state)
     progress.stage("auditing the features for leakage")
-    audit = _audit(records, sample, columns, config)
+    audit = _audit(records, sample, columns, config, registry)
     progress.stage(f"training on {int(sample.train.sum()):,} rows and {len(columns)} features")
     classifier = _fit(sample, columns, {f.name: f.direction for f in registry}, config)
     progress.stage("evaluating on rows that were set aside")
@@ -211,7 +247,12 @@ def run_train(
     evaluation = evaluate_model(
         scored.target, scored.p, scored.log_odds, scored.features.index, scored.train_p, config.evaluation
     )
-    facts = _facts(records, sample, columns, config) | {"leakage_audit": audit}
+    facts = _facts(records, sample, columns, config) | {
+        "leakage_audit": audit,
+        "selection": selection.to_dict(),
+    }
+    if own:
+        facts["own_features"] = own.describe()
     configs = {
         "config": config.model_dump(mode="json"),
         "records_config": records.config.model_dump(mode="json"),
@@ -301,9 +342,15 @@ def _write_evidence(
     }
     if len(verdicts) > 1:
         tables["verdicts"] = verdicts
+    selection = facts["selection"]
+    if selection["dropped"]:
+        tables["features left out"] = pd.DataFrame(selection["dropped"]).rename(
+            columns={"same_as": "same as"}
+        )
     head = {"trained as of": ", ".join(facts["as_of"]), "tested as of": ", ".join(facts["test_as_of"])}
-    sheet = {key.replace("_", " "): _in_words(value) for key, value in facts.items()}
-    page = render_evaluation(tables, head, sheet, audit_notes(facts["leakage_audit"]))
+    sheet = {key.replace("_", " "): _in_words(value) for key, value in facts.items() if key != "selection"}
+    notes = audit_notes(facts["leakage_audit"]) + [f"Not checked: {n}." for n in selection["not_checked"]]
+    page = render_evaluation(tables, head, sheet, notes)
     (out["evaluation"] / "evaluation.html").write_text(page, encoding="utf-8")
     save_figures(
         {

@@ -49,6 +49,15 @@ class Records:
     def __contains__(self, name: str) -> bool:
         return name in self.tables
 
+    def __repr__(self) -> str:
+        # Sizes only: what prints a pipeline or logs its parameters must not print customers.
+        sizes = ", ".join(f"{name}: {table.num_rows:,} rows" for name, table in self.tables.items())
+        return f"Records({sizes})"
+
+    def __deepcopy__(self, memo: dict[int, object]) -> Records:
+        # Nothing here is ever changed, and scikit-learn copies the parameters of a pipeline at each fold.
+        return self
+
     def columns(self, name: str) -> list[str]:
         """Column names of a table, or an empty list if it is absent."""
         return list(self.tables[name].column_names) if name in self.tables else []

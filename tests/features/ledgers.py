@@ -26,6 +26,10 @@ SCHEMAS = {
             ("opened_on", pa.date32()),
             ("closed_on", pa.date32()),
             ("credit_limit_amount", pa.float64()),
+            ("product", pa.string()),
+            ("principal_amount", pa.float64()),
+            ("annual_rate", pa.float64()),
+            ("term_months", pa.int32()),
         ]
     ),
     "statements": pa.schema(
@@ -62,6 +66,29 @@ SCHEMAS = {
             ("technical", pa.bool_()),
         ]
     ),
+    "incomes": pa.schema(
+        [
+            ("customer_id", pa.string()),
+            ("received_on", pa.date32()),
+            ("amount", pa.float64()),
+            ("kind", pa.string()),
+            ("known_on", pa.date32()),
+        ]
+    ),
+    "borrowings": pa.schema(
+        [
+            ("customer_id", pa.string()),
+            ("reported_on", pa.date32()),
+            ("lender_id", pa.string()),
+            ("balance_amount", pa.float64()),
+            ("credit_limit_amount", pa.float64()),
+            ("monthly_due_amount", pa.float64()),
+            ("dpd", pa.int32()),
+            ("opened_on", pa.date32()),
+            ("closed_on", pa.date32()),
+            ("known_on", pa.date32()),
+        ]
+    ),
 }
 KEYS = {
     "customers": ["customer_id"],
@@ -69,7 +96,11 @@ KEYS = {
     "statements": ["account_id", "statement_date"],
     "instalments": ["account_id", "instalment_no", "known_on"],
     "payments": ["payment_id"],
+    "incomes": ["customer_id", "received_on"],
+    "borrowings": ["customer_id", "reported_on"],
 }
+#: Tables about the customer and not an account.
+PEOPLE = ("customers", "accounts", "incomes", "borrowings")
 #: Settings under which every ledger here is read: a payment without ``known_on`` posts a day later, and a
 #: quarter more or less is none.
 SETTINGS = {"posting_lag_days": 1, "tolerance_amount": 0.25}
@@ -96,7 +127,8 @@ def rows_of(records):
 
 def of_customers(rows, kept):
     """The rows of some customers."""
-    found = {name: [r for r in rows[name] if r["customer_id"] in kept] for name in ("customers", "accounts")}
+    own = {name: rows[name] for name in PEOPLE if name in rows}
+    found = {name: [r for r in own[name] if r["customer_id"] in kept] for name in own}
     own = {row["account_id"] for row in found["accounts"]}
     for name in rows.keys() - found.keys():
         found[name] = [row for row in rows[name] if row["account_id"] in own]
@@ -137,12 +169,13 @@ _account = st.fixed_dictionaries(
 )
 
 
-def _customers(account):
+def _customers(account, *people):
     return st.lists(
         st.tuples(
             _or_none(st.sampled_from(["university", "others"])),
             _or_none(st.integers(1, 3)),
             st.lists(account, max_size=3),
+            *people,
         ),
         min_size=1,
         max_size=4,
@@ -162,20 +195,82 @@ _payment = st.fixed_dictionaries(
         "technical": st.sampled_from([None, False, False, True]),
     }
 )
+_terms = st.fixed_dictionaries(
+    {
+        "product": _or_none(st.sampled_from(["car", "phone"])),
+        "principal_amount": _or_none(st.sampled_from([0.0, 400.25, 1000.0])),
+        "annual_rate": _or_none(st.sampled_from([0.0, 0.125, 0.25])),
+        "term_months": _or_none(st.sampled_from([6, 12])),
+    }
+)
 _loan = st.fixed_dictionaries(
     {
         # Numbers follow due dates only where the draw does.
         "instalments": st.lists(_instalment, max_size=6),
         "versions": st.lists(_version, max_size=2, unique_by=lambda v: (v[0], v[3])),
         "payments": st.lists(_payment, max_size=6),
+        "terms": _terms,
     }
 )
 
 
+# Days from a few, so that incomes, reports and closings meet on one day.
+_income = st.fixed_dictionaries(
+    {
+        "received_on": st.one_of(st.integers(-60, 170), st.sampled_from([30, 60, 90])),
+        "amount": st.sampled_from([0.0, 0.25, 900.0, 1000.0, 1000.0, 1250.5]),
+        "kind": st.sampled_from([None, "salary", "salary", "pension", "revenue", "declared"]),
+        "known_after": _or_none(st.integers(0, 40), 3, 1),
+    }
+)
+_report = st.fixed_dictionaries(
+    {
+        "reported_on": st.sampled_from([-40, 10, 40, 40, 70, 100, 130]),
+        "lender_id": _or_none(st.sampled_from(["L1", "L2"]), 1, 3),
+        "balance_amount": _or_none(_quarters(-20, 900), 1, 6),
+        "credit_limit_amount": _or_none(st.sampled_from([0.0, 500.0, 1000.25]), 1, 4),
+        "monthly_due_amount": _or_none(_quarters(0, 90)),
+        "dpd": _or_none(st.sampled_from([0, 0, 1, 30, 31, 90]), 1, 6),
+        "opened_before": _or_none(st.sampled_from([0, 1, 40, 89, 90, 91, 400])),
+        "closed_after": _or_none(st.integers(-30, 90), 2, 1),
+        "known_after": _or_none(st.sampled_from([0, 1, 5, 31]), 2, 1),
+    }
+)
+
+
+def _add_people(rows, customer_id, incomes, reports):
+    for table in ("incomes", "borrowings"):
+        rows.setdefault(table, [])
+    for drawn in incomes:
+        after, on = drawn["known_after"], drawn["received_on"]
+        dates = {"received_on": day(on), "known_on": None if after is None else day(on + after)}
+        given = {"amount": drawn["amount"], "kind": drawn["kind"]}
+        rows["incomes"].append({"customer_id": customer_id} | given | dates)
+    for drawn in reports:
+        report = {k: v for k, v in drawn.items() if not k.endswith(("_before", "_after"))}
+        on, before, closed = drawn["reported_on"], drawn["opened_before"], drawn["closed_after"]
+        opened = None if before is None else on - before
+        if closed is not None:
+            closed = max(on + closed, on if opened is None else opened)
+        after = drawn["known_after"]
+        rows["borrowings"].append(
+            report
+            | {
+                "customer_id": customer_id,
+                "reported_on": day(on),
+                "opened_on": None if opened is None else day(opened),
+                "closed_on": None if closed is None else day(closed),
+                "known_on": None if after is None else day(on + after),
+            }
+        )
+
+
 def _assemble(customers):
     rows = {"customers": [], "accounts": [], "statements": []}
-    for c, (education, branch, accounts) in enumerate(customers):
+    for c, (education, branch, accounts, *people) in enumerate(customers):
         customer_id = f"C{c}"
+        if people:
+            _add_people(rows, customer_id, *people)
         rows["customers"].append({"customer_id": customer_id, "education": education, "branch": branch})
         for a, account in enumerate(accounts):
             # Accounts of one customer do not stand together in the order of their ids.
@@ -191,6 +286,7 @@ def _assemble(customers):
                     "closed_on": closed,
                     "credit_limit_amount": account["limit"],
                 }
+                | account.get("terms", {})
             )
             for offset, drawn in account["statements"].items():
                 statement = {k: v for k, v in drawn.items() if k not in ("due_after", "known_after")}
@@ -245,10 +341,12 @@ def _add_version(rows, account_id, no, due, amount, known_on):
 def ledger(loans=False):
     """Records of 1 to 4 customers with 0 to 3 accounts of 0 to 8 statements, nulls everywhere.
 
-    With ``loans`` each account also has 0 to 6 instalments, some in two versions, and 0 to 6 payments.
+    With ``loans`` each account also has 0 to 6 instalments, some in two versions, and 0 to 6 payments; and
+    each customer 0 to 8 incomes and as many reports on debts elsewhere.
     """
     account = st.builds(lambda card, loan: card | loan, _account, _loan) if loans else _account
-    return _customers(account).map(lambda drawn: make_records(_tables(_assemble(drawn), loans)))
+    people = (st.lists(_income, max_size=8), st.lists(_report, max_size=8)) if loans else ()
+    return _customers(account, *people).map(lambda drawn: make_records(_tables(_assemble(drawn), loans)))
 
 
 def _tables(rows, loans):
@@ -281,7 +379,13 @@ def bulk(n_customers=150, n_statements=14, seed=7, n_instalments=0):
                 }
                 | (_drawn_loan(loans, n_instalments) if n_instalments else {})
             )
-        customers.append(("university", int(rng.integers(1, 4)), accounts))
+            if n_instalments and loans.random() < 0.15:
+                # Some are new, and some closed long ago.
+                accounts[-1] |= {"opened": int(loans.integers(-90, 400)), "open_for": None}
+            elif n_instalments and loans.random() < 0.15:
+                accounts[-1] |= {"open_for": int(loans.integers(800, 2000))}
+        people = _drawn_people(loans) if n_instalments else ()
+        customers.append(("university", int(rng.integers(1, 4)), accounts, *people))
     return make_records(_assemble(customers))
 
 
@@ -302,7 +406,7 @@ def _drawn_statement(rng):
 def _drawn_loan(rng, n_instalments):
     """Instalments about a month apart around the days 0 to 430; paid early, late, in parts, or never."""
     first, n = int(rng.integers(-60, 200)), int(rng.integers(n_instalments // 2, n_instalments + 1))
-    loan = {"instalments": [], "versions": [], "payments": []}
+    loan = {"instalments": [], "versions": [], "payments": [], "terms": _drawn_terms(rng)}
     for no in range(1, n + 1):
         due, amount = first + 30 * no + int(rng.integers(0, 5)), float(rng.integers(2000, 90_000)) / 100
         loan["instalments"].append((due, amount, None))
@@ -322,4 +426,61 @@ def _drawn_loan(rng, n_instalments):
             )
     if n > 2 and rng.random() < 0.3:
         loan["versions"].append((n, first + 30 * n + 12, 500.0, int(rng.integers(50, 300))))
+    for no in (n - 1, n - 2) if n > 4 and rng.random() < 0.4 else ():
+        due, amount, _ = loan["instalments"][no - 1]
+        moved = due + int(rng.choice([-6, 0, 25]))
+        loan["versions"].append((no, moved, round(0.8 * amount, 2), int(rng.integers(50, 400))))
+    if loan["payments"] and rng.random() < 0.3:
+        paid = loan["payments"][int(rng.integers(0, len(loan["payments"])))]
+        loan["payments"].append(paid | {"paid": paid["paid"] + 4, "amount": -paid["amount"]})
     return loan
+
+
+def _drawn_terms(rng):
+    return {
+        "product": str(rng.choice(["car", "phone", "house"])),
+        "principal_amount": float(rng.integers(100_000, 900_000)) / 100,
+        "annual_rate": float(rng.integers(50, 300)) / 1000,
+        "term_months": int(rng.choice([6, 12, 24])),
+    }
+
+
+def _drawn_people(rng):
+    """Incomes about a month apart, now and then none; reports of up to three lenders, quarter by quarter."""
+    payday, level = int(rng.integers(0, 28)), float(rng.integers(90_000, 600_000)) / 100
+    kinds = [["salary"], ["pension", "salary"], ["revenue", "declared", "salary"]][rng.integers(0, 3)]
+    incomes, reports = [], []
+    for month in range(-3, 15):
+        if rng.random() < 0.15:
+            continue
+        incomes.append(
+            {
+                "received_on": 30 * month + payday + int(rng.integers(-2, 6)),
+                "amount": round(level * float(rng.uniform(0.4, 1.3)), 2),
+                "kind": str(rng.choice(kinds)),
+                "known_after": int(rng.choice([0, 0, 1, 9])),
+            }
+        )
+    for lender in ("L1", "L2", None)[: rng.integers(0, 4)]:
+        opened, limit = int(rng.integers(-900, 300)), float(rng.integers(40_000, 900_000)) / 100
+        ends = int(rng.integers(100, 420)) if rng.random() < 0.3 else None
+        for quarter in range(5):
+            on = 90 * quarter + int(rng.integers(0, 60))
+            balance = round(limit * float(rng.random()), 2)
+            for part in (0.37, 0.63)[: rng.integers(1, 3)] if on > opened else ():
+                reports.append(
+                    {
+                        "reported_on": on,
+                        "lender_id": lender,
+                        "balance_amount": round(balance * part, 2),
+                        "credit_limit_amount": round(limit * part, 2),
+                        "monthly_due_amount": round(balance * part / 18, 2),
+                        "dpd": int(rng.choice([0, 0, 0, 3, 17, 31, 62])),
+                        "opened_before": on - opened - int(rng.integers(0, on - opened))
+                        if part > 0.5
+                        else on - opened,
+                        "closed_after": None if ends is None else ends - on,
+                        "known_after": int(rng.choice([1, 6])) if part > 0.5 else 6,
+                    }
+                )
+    return incomes, reports

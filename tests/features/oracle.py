@@ -57,13 +57,73 @@ INSTALMENT_CELLS = {
     "is_partial": lambda fact: fact["paid_amount"] > 0 and not fact["is_settled"],
     "n_payments": lambda fact: fact["n_payments"],
     "technical_ratio": lambda fact: fact["technical_ratio"],
+    "n_reversals": lambda fact: fact["n_reversals"],
+    "is_first3": lambda fact: fact["instalment_no"] <= 3,
+    "due_month_day": lambda fact: fact["due_date"].day,
+    # Rounded: zero is zero.
+    "due_month_sine": lambda fact: round(math.sin(2 * math.pi * (fact["due_date"].month - 1) / 12), 12),
+    "due_month_cosine": lambda fact: round(math.cos(2 * math.pi * (fact["due_date"].month - 1) / 12), 12),
 }
+
+
+PAYMENT_CELLS = {
+    "amount": lambda payment: payment["amount"],
+    "paid_day": lambda payment: (payment["paid_on"] - EPOCH).days,
+    "month_day": lambda payment: payment["paid_on"].day,
+}
+
+
+INCOME_CELLS = {
+    "amount": lambda income: income["amount"],
+    "received_day": lambda income: (income["received_on"] - EPOCH).days,
+    "is_regular": lambda income: None if income["kind"] is None else income["kind"] in ("salary", "pension"),
+    "is_revenue": lambda income: None if income["kind"] is None else income["kind"] == "revenue",
+}
+
+
+def told_on(report):
+    return report["known_on"] or report["reported_on"]
+
+
+def report_of(rows, as_of):
+    """What a lender reported for one day, as of a date: the rows that became known last."""
+    newest = max(told_on(r) for r in rows)
+    rows = [r for r in rows if told_on(r) == newest]
+    running = [r for r in rows if r["closed_on"] is None or r["closed_on"] > as_of]
+    began = [r["opened_on"] for r in rows if r["opened_on"] and r["opened_on"] <= newest]
+    on = rows[0]["reported_on"]
+
+    def over(column, combine):
+        there = [r[column] for r in running if r[column] is not None]
+        # Of what is closed nothing is owed.
+        there += [0] * (len(rows) - len(running))
+        return combine(there) if there else None
+
+    return {
+        "reported_on": on,
+        "balance_amount": over("balance_amount", math.fsum),
+        "credit_limit_amount": over("credit_limit_amount", math.fsum),
+        "monthly_due_amount": over("monthly_due_amount", math.fsum),
+        "dpd": over("dpd", max),
+        "is_open": float(bool(running)),
+        "newest_days": (on - max(began)).days if began else None,
+        "oldest_days": (on - min(began)).days if began else None,
+        "report_days": (as_of - on).days,
+    }
 
 
 def cell(statement, account, column):
     """A column of a view for one event; None is null."""
     if "is_settled" in statement:
         return INSTALMENT_CELLS[column](statement)
+    if "paid_on" in statement:
+        return PAYMENT_CELLS[column](statement)
+    if "told_on" in statement:
+        return statement[column]
+    if "received_on" in statement:
+        return INCOME_CELLS[column](statement)
+    if "reported_on" in statement:
+        return statement[column]
     special = {
         "credit_limit_amount": lambda: _limit(statement, account),
         "status": lambda: _status(statement),
@@ -129,7 +189,8 @@ def in_window(window, newest_first, as_of):
 
 
 def event_date(event):
-    return event.get("statement_date") or event["due_date"]
+    names = ("statement_date", "received_on", "reported_on", "paid_on", "told_on")
+    return next((event[name] for name in names if name in event), None) or event["due_date"]
 
 
 def _slope(points):
@@ -220,7 +281,60 @@ def _limits(accounts, as_of):
     return math.fsum(there) if there else None
 
 
+def _given(column, combine, of=lambda account, as_of: True):
+    """A statistic of a column of the accounts that have it; None if none has."""
+
+    def twin(accounts, as_of):
+        there = [a[column] for a in accounts if a[column] is not None and of(a, as_of)]
+        return float(combine(there)) if there else None
+
+    return twin
+
+
+def _counted(of):
+    """How many accounts are so; None without an account."""
+    return lambda accounts, as_of: float(sum(of(a, as_of) for a in accounts)) if accounts else None
+
+
+def _within(column, days):
+    """Whether a date of an account lies in the latest days."""
+
+    def is_within(account, as_of):
+        on = account[column]
+        return on is not None and 0 <= (as_of - on).days < days
+
+    return is_within
+
+
+def _products(accounts, as_of):
+    if not accounts:
+        return None
+    return float(len({a["product"] for a in accounts if a["product"] is not None}))
+
+
+def _mean_age(accounts, as_of):
+    ages = _ages(accounts, as_of)
+    return math.fsum(ages) / len(ages) if ages else None
+
+
+def _is_open(account, as_of):
+    return account["closed_on"] is None or account["closed_on"] > as_of
+
+
 SQL_TWINS = {
+    "account_mean_age_days": _mean_age,
+    "account_opened_count_90d": _counted(_within("opened_on", 90)),
+    "account_opened_count_360d": _counted(_within("opened_on", 360)),
+    "account_closed_count": _counted(lambda a, as_of: not _is_open(a, as_of)),
+    "account_closed_count_360d": _counted(_within("closed_on", 360)),
+    "account_product_count": _products,
+    "account_principal_amount_sum": _given("principal_amount", math.fsum),
+    "account_principal_amount_max": _given("principal_amount", max),
+    "account_principal_amount_open_sum": _given("principal_amount", math.fsum, _is_open),
+    "account_rate_ratio_max": _given("annual_rate", max),
+    "account_rate_ratio_min": _given("annual_rate", min),
+    "account_term_months_max": _given("term_months", max),
+    "account_term_months_min": _given("term_months", min),
     "account_oldest_age_days": lambda accounts, as_of: max(_ages(accounts, as_of), default=None),
     "account_newest_age_days": lambda accounts, as_of: min(_ages(accounts, as_of), default=None),
     "account_open_count": _open_count,
@@ -233,9 +347,9 @@ class Ledger:
 
     def __init__(self, records):
         self.accounts = records.tables["accounts"].to_pylist()
-        self.statements, self.customers, self.instalments, self.payments = (
+        self.statements, self.customers, self.instalments, self.payments, self.incomes, self.borrowings = (
             records.tables[name].to_pylist() if name in records else []
-            for name in ("statements", "customers", "instalments", "payments")
+            for name in ("statements", "customers", "instalments", "payments", "incomes", "borrowings")
         )
         config = records.config
         self.rules = config.posting_lag_days, config.tolerance_amount, config.tolerance_ratio
@@ -256,12 +370,88 @@ class Ledger:
         """Known events of a view, nearest first; None if nothing is known of the account there."""
         if view == "statements":
             return self.known_statements(account, as_of) or None
+        if view == "incomes":
+            return self.known_incomes(account["customer_id"], as_of) or None
+        if view == "borrowings":
+            return self.known_reports(account["customer_id"], account["lender_id"], as_of) or None
+        if view == "payments":
+            return self.known_payments(account, as_of) or None
+        if view == "versions":
+            return self.known_versions(account, as_of) or None
         facts = sorted(self.facts(account, as_of), key=lambda f: (f["due_date"], f["instalment_no"]))
         if not facts:
             return None
         if view == "upcoming":
             return [f for f in facts if f["due_date"] > as_of]
+        if view == "plan":
+            return facts[::-1]
         return [f for f in facts if f["due_date"] <= as_of][::-1]
+
+    def known_payments(self, account, as_of):
+        """Nearest first; of those of one day the one known last, then the largest."""
+        lag = dt.timedelta(self.rules[0])
+        known = settlement.known_payments(self.payments, as_of, self.rules[0])
+        return sorted(
+            [p for p in known if p["account_id"] == account["account_id"]],
+            key=lambda p: (
+                p["paid_on"], max(p["paid_on"], p["known_on"] or p["paid_on"] + lag), p["amount"]
+            ),
+            reverse=True,
+        )  # fmt: skip
+
+    def known_versions(self, account, as_of):
+        """What each version of an instalment changed of the one before, the latest first."""
+        chains = {}
+        for row in self.instalments:
+            told = row["known_on"] or account["opened_on"] or dt.date.min
+            if row["account_id"] == account["account_id"] and told <= as_of:
+                chains.setdefault(row["instalment_no"], []).append((told, row["due_date"], row["amount_due"]))
+        found = []
+        for no, chain in chains.items():
+            chain.sort()
+            for before, (told, due, amount) in zip([None, *chain], chain, strict=False):
+                change = {
+                    "told_on": told,
+                    "is_change": float(before is not None),
+                    "put_off_days": 0 if before is None else (due - before[1]).days,
+                    "amount_change": 0.0 if before is None else amount - before[2],
+                }
+                found.append(((told, no, due, amount), change))
+        return [change for _, change in sorted(found, key=lambda pair: pair[0], reverse=True)]
+
+    def groups(self, view, customer_id):
+        """Whose events statistics are taken of: accounts, lenders elsewhere, or the customer."""
+        if view == "incomes":
+            return [{"customer_id": customer_id, "account_id": (view, customer_id)}]
+        if view == "borrowings":
+            lenders = {r["lender_id"] for r in self.borrowings if r["customer_id"] == customer_id}
+            return [
+                {"customer_id": customer_id, "lender_id": n, "account_id": (view, customer_id, n)}
+                for n in lenders
+            ]
+        return [a for a in self.accounts if a["customer_id"] == customer_id]
+
+    def known_incomes(self, customer_id, as_of):
+        """Nearest first; of those of one day the one known last, then the largest."""
+        rows = [
+            r
+            for r in self.incomes
+            if r["customer_id"] == customer_id and (r["known_on"] or r["received_on"]) <= as_of
+        ]
+        return sorted(
+            rows,
+            key=lambda r: (r["received_on"], r["known_on"] or r["received_on"], r["amount"], r["kind"] or ""),
+            reverse=True,
+        )
+
+    def known_reports(self, customer_id, lender_id, as_of):
+        rows = [
+            r
+            for r in self.borrowings
+            if (r["customer_id"], r["lender_id"]) == (customer_id, lender_id) and told_on(r) <= as_of
+        ]
+        days = sorted({r["reported_on"] for r in rows}, reverse=True)
+        return [report_of([r for r in rows if r["reported_on"] == day], as_of) for day in days]
 
     def known_statements(self, account, as_of):
         rows = [
@@ -290,9 +480,7 @@ class Ledger:
     def declared(self, feature, customer_id, as_of):
         """The value of a ``Feature`` and the largest number that went into it."""
         per_account, scale = [], 0.0
-        for account in self.accounts:
-            if account["customer_id"] != customer_id:
-                continue
+        for account in self.groups(feature.measure.view, customer_id):
             newest_first = self.events(feature.measure.view, account, as_of)
             if newest_first is None:
                 per_account.append(None)
@@ -315,11 +503,15 @@ class Ledger:
 
 def derived(feature, left, right):
     """A ``DerivedFeature`` from its two parts; None is null."""
-    if left is None or right is None or (feature.operator == "ratio" and not right > 0):
+    if feature.operator == "total":
+        there = [part for part in (left, right) if part is not None]
+        return sum(there) if there else None
+    if left is None or right is None or (feature.operator in ("ratio", "remainder") and not right > 0):
         return None
     value = {
         "ratio": lambda: left / right,
         "difference": lambda: left - right,
         "product": lambda: left * right,
+        "remainder": lambda: left % right,
     }[feature.operator]()
     return value if feature.clip is None else min(max(value, feature.clip[0]), feature.clip[1])

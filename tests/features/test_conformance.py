@@ -188,7 +188,7 @@ def _is_whole(feature):
     if feature.unit == "count":
         return getattr(feature, "statistic", "") not in ("mean", "wmean")
     if isinstance(feature, SqlFeature):
-        return feature.unit == "days"
+        return feature.unit == "days" and "mean" not in feature.name.split("_")
     return (
         isinstance(feature, Feature)
         and feature.unit == "days"

@@ -195,7 +195,7 @@ def test_the_catalogue():
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"view": "payments"}, "the view 'payments', which does not exist"),
+        ({"view": "letters"}, "the view 'letters', which does not exist"),
         ({"terms": ((1.0, "dpd", 0),) * 4}, "has 4 terms"),
     ],
 )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import numpy as np
 import pandas as pd
 import pytest
 
@@ -15,7 +14,7 @@ from overdue_ml.config import (
     TrainConfig,
 )
 from overdue_ml.errors import ModelError
-from overdue_ml.jobs.train import _useful_columns, run_train
+from overdue_ml.jobs.train import run_train
 from overdue_ml.labels import split_by_customer
 from overdue_ml.records import load_records
 from overdue_ml.tracking import open_store
@@ -129,10 +128,3 @@ def test_the_run_holds_what_a_validator_asks_for_and_no_customer(line):
         if path.is_file():
             data = path.read_bytes()
             assert not any(str(customer).encode() in data for customer in planted), path.name
-
-
-def test_a_column_that_varies_only_among_test_rows_is_not_chosen_for_it():
-    features = pd.DataFrame(
-        {"both": [1.0, 2.0, 3.0], "test_only": [5.0, 5.0, 6.0], "nulls": [np.nan, np.nan, 1.0]}
-    )
-    assert _useful_columns(features, np.array([True, True, False])) == ["both"]
