@@ -236,21 +236,21 @@ def _declared_columns(
         columns = sorted(set().union(*(f.columns for f in here)))
         events = statement_events(con, records, keys, columns)
         matrix = run_pass(events, here, keys.start, keys.day, n_threads)
-        found |= dict(zip((f.name for f in here), _transposed(matrix), strict=True))
+        found |= dict(zip((f.name for f in here), matrix.T, strict=True))
     for view in DATED_VIEWS:
         here = [f for f in features if f.measure.view == view]
         if here:
             columns = sorted(set().union(*(f.columns for f in here)))
             events = dated_events(con, records, keys, view, columns)
             matrix = run_pass(events, here, keys.start, keys.day, n_threads)
-            found |= dict(zip((f.name for f in here), _transposed(matrix), strict=True))
+            found |= dict(zip((f.name for f in here), matrix.T, strict=True))
     for view in PEOPLE_COLUMNS:
         here = [f for f in features if f.measure.view == view]
         if here:
             columns = sorted(set().union(*(f.columns for f in here)))
             events = people_events(con, records, keys.customer_ids, view, columns)
             matrix = run_pass(events, here, keys.start, keys.day, n_threads)
-            found |= dict(zip((f.name for f in here), _transposed(matrix), strict=True))
+            found |= dict(zip((f.name for f in here), matrix.T, strict=True))
     others = [f for f in features if f.measure.view in STATE_VIEWS]
     return found | _instalment_columns(records, keys, others, n_threads)
 
@@ -260,27 +260,22 @@ def _instalment_columns(
 ) -> dict[str, _Values]:
     """What settlement tells, a part of the book at a time."""
     by_view = [[f for f in features if f.measure.view == view] for view in STATE_VIEWS]
-    found: dict[str, _Values] = {f.name: np.full(len(keys.day), np.nan) for f in features}
     if not features:
-        return found
+        return {}
+    found = [np.full((len(here), len(keys.day)), np.nan) for here in by_view]
     columns = sorted(set().union(*(f.columns for f in features)))
     dates = [day.item() for day in np.unique(keys.day).astype("datetime64[D]")]
     for part in iter_histories(records, as_of=dates):
         customer_ids, events = state_events(part, columns)
         rows, start = keys.rows_of(customer_ids)
-        for here in filter(None, by_view):
-            matrix = run_pass(events, here, start, keys.day[rows], n_threads)
-            for f, column in zip(here, _transposed(matrix), strict=True):
-                found[f.name][rows] = column
-    return found
-
-
-def _transposed(matrix: np.ndarray) -> np.ndarray:
-    """Columns first, copied a block at a time: a whole column would be read from all over the memory."""
-    columns = np.empty(matrix.shape[::-1])
-    for first in range(0, len(matrix), 1024):
-        columns[:, first : first + 1024] = matrix[first : first + 1024].T
-    return columns
+        for here, columns_here in zip(by_view, found, strict=True):
+            if here:
+                run_pass(events, here, start, keys.day[rows], n_threads, (columns_here, rows))
+    return {
+        f.name: column
+        for here, columns_here in zip(by_view, found, strict=True)
+        for f, column in zip(here, columns_here, strict=True)
+    }
 
 
 def _sql_columns(

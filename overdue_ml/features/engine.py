@@ -301,23 +301,23 @@ def _count_hits(m, series, reach, extents, spans, groups, picked, event_day, as_
 
 
 @nb.njit(cache=True, nogil=True)
-def _fold(out, counts, row, column, value, rollup):  # type: ignore[no-untyped-def]
+def _fold(folded, counts, column, value, rollup):  # type: ignore[no-untyped-def]
     """Fold one account's value into the customer's."""
     if np.isnan(value):
         return
     if counts[column] == 0:
-        out[row, column] = value
+        folded[column] = value
     elif rollup == 0:
-        out[row, column] = max(out[row, column], value)
+        folded[column] = max(folded[column], value)
     elif rollup == 1:
-        out[row, column] = min(out[row, column], value)
+        folded[column] = min(folded[column], value)
     else:
-        out[row, column] += value
+        folded[column] += value
     counts[column] += 1
 
 
 @nb.njit(cache=True, nogil=True)
-def _fold_measure(m, n, series, acc, spans, groups, features, out, counts, row):  # type: ignore[no-untyped-def]  # noqa: PLR0913
+def _fold_measure(m, n, series, acc, spans, groups, features, folded, counts):  # type: ignore[no-untyped-def]  # noqa: PLR0913
     """Fold the features of one measure, read from ``series`` and ``acc``."""
     for g in range(spans[m, 0], spans[m, 1]):
         w = groups[g, 1]
@@ -326,7 +326,7 @@ def _fold_measure(m, n, series, acc, spans, groups, features, out, counts, row):
             # 'last' is a lag of zero; both read the series, the others an accumulator.
             if features[f, 1] <= 1:
                 value = series[features[f, 2]] if features[f, 2] < n else np.nan
-            _fold(out, counts, row, features[f, 0], value, features[f, 3])
+            _fold(folded, counts, features[f, 0], value, features[f, 3])
 
 
 @nb.njit(cache=True, nogil=True)
@@ -390,7 +390,7 @@ def _measure_windows(n, picked, event_day, as_of, side, windows, extents, by_ext
 def _pass(  # type: ignore[no-untyped-def]  # noqa: PLR0913
     first, stop, values, event_day, known_day, until_day, account_start, customer_start, ages, side,
     key_start, key_day, coef, col, lag, times, over, clip, op, bound, uses, windows, runs, spans,
-    groups, features, out,
+    groups, features, places, out,
 ):  # fmt: skip
     """Customers ``first`` to ``stop``: every key, account, measure and window."""
     longest = 0
@@ -402,11 +402,13 @@ def _pass(  # type: ignore[no-untyped-def]  # noqa: PLR0913
     acc = np.full((windows.shape[0], 14), np.nan)
     extents = np.empty(windows.shape[0], dtype=np.int64)
     by_extent = np.empty(windows.shape[0], dtype=np.int64)
-    counts = np.empty(out.shape[1], dtype=np.int64)
+    counts = np.empty(out.shape[0], dtype=np.int64)
+    folded = np.empty(out.shape[0])
     for c in range(first, stop):
         for row in range(key_start[c], key_start[c + 1]):
             as_of = key_day[row]
             counts[:] = 0
+            folded[:] = np.nan
             for a in range(customer_start[c], customer_start[c + 1]):
                 n, is_known = _collect(
                     account_start[a], account_start[a + 1], event_day, known_day, until_day, as_of, side,
@@ -425,10 +427,12 @@ def _pass(  # type: ignore[no-untyped-def]  # noqa: PLR0913
                         _accumulate(m, series, by_extent, extents, runs, uses, acc)
                     if uses[m, 4]:
                         _count_hits(m, series, reach, extents, spans, groups, picked, event_day, as_of, acc)
-                    _fold_measure(m, n, series, acc, spans, groups, features, out, counts, row)
+                    _fold_measure(m, n, series, acc, spans, groups, features, folded, counts)
             for f in range(features.shape[0]):
-                if features[f, 3] == 3 and counts[features[f, 0]] > 1:
-                    out[row, features[f, 0]] /= counts[features[f, 0]]
+                column = features[f, 0]
+                if features[f, 3] == 3 and counts[column] > 1:
+                    folded[column] /= counts[column]
+                out[column, places[row]] = folded[column]
 
 
 def run_pass(
@@ -437,6 +441,7 @@ def run_pass(
     key_start: IntArray,
     key_day: IntArray,
     n_threads: int | None = None,
+    into: tuple[FloatArray, IntArray] | None = None,
 ) -> FloatArray:
     """Compute declared features for given customers and as_of days.
 
@@ -451,16 +456,19 @@ def run_pass(
         as_of in days since 1970-01-01.
     n_threads : int, optional
         Threads over customers; all cores by default. The result does not depend on it.
+    into : tuple of ndarray of float64, shape (n_features, n_rows), and ndarray of int64, shape (n_keys,)
+        Where to write, one row a feature, and the place of each key in it; a new array by default.
 
     Returns
     -------
     ndarray of float64, shape (n_keys, n_features)
-        NaN where a feature is null.
+        NaN where a feature is null. Each column stands together in memory. With ``into`` it is the transpose
+        of the array given, whose other places stay as they are.
     """
     program = _compile(features, events.columns)
     side = _SIDES.index(VIEWS[features[0].measure.view].side)
     ages = np.array([events.ageing.get(column, 0) for column in events.columns], dtype=np.int64)
-    out = np.full((len(key_day), len(features)), np.nan)
+    out, places = into or (np.full((len(features), len(key_day)), np.nan), np.arange(len(key_day)))
     n_customers = len(events.customer_start) - 1
     threads = max(1, min(n_threads or os.cpu_count() or 1, n_customers))
     edges = np.linspace(0, n_customers, threads + 1).astype(np.int64)
@@ -471,9 +479,10 @@ def run_pass(
             events.until_day, events.account_start, events.customer_start, ages, side, key_start, key_day,
             program.term_coef, program.term_col, program.term_lag, program.times, program.over,
             program.clip, program.where_op, program.where_value, program.uses, program.windows,
-            program.runs, program.spans, program.groups, program.features, out,
+            program.runs, program.spans, program.groups, program.features, places,
+            out,
         )  # fmt: skip
 
     with ThreadPoolExecutor(threads) as pool:
         list(pool.map(run, range(threads)))
-    return out
+    return out.T

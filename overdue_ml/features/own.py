@@ -21,11 +21,9 @@ from overdue_ml.errors import ConfigError, FeatureMismatchError
 from overdue_ml.features.catalogue import default_registry
 from overdue_ml.features.declare import AnyFeature, DerivedFeature, Feature, SqlFeature
 from overdue_ml.features.function import FunctionFeature
-from overdue_ml.features.registry import Registry
+from overdue_ml.features.registry import SQL_TABLES, Registry
 
 _KINDS = (Feature, DerivedFeature, SqlFeature, FunctionFeature)
-#: Tables whose rows as known on a date a SqlFeature can read.
-_TABLES = ("accounts", "statements")
 _HOW = "FEATURES = [...] with SqlFeature, FunctionFeature, Feature or DerivedFeature"
 
 
@@ -58,10 +56,10 @@ class OwnFeatures:
                     expected=_HOW,
                     next_step="attributes are named in the records config",
                 )
-            if isinstance(feature, SqlFeature) and feature.table not in _TABLES:
+            if isinstance(feature, SqlFeature) and feature.table not in SQL_TABLES:
                 raise ConfigError(
                     f"'{feature.name}' reads the table '{feature.table}'",
-                    expected=f"one of {', '.join(_TABLES)}; a FunctionFeature can read any table",
+                    expected=f"one of {', '.join(SQL_TABLES)}; a FunctionFeature can read any table",
                 )
 
     def describe(self) -> dict[str, Any]:

@@ -16,9 +16,12 @@ from overdue_ml.features.declare import (
     AnyFeature,
     DerivedFeature,
     Feature,
+    SqlFeature,
     check_name,
 )
 
+#: Tables whose rows as known on a date an SqlFeature can aggregate.
+SQL_TABLES = ("accounts", "statements")
 #: Raised when the computation itself changes, so that old models refuse new numbers.
 ENGINE_VERSION = 1
 
@@ -37,14 +40,20 @@ class Registry:
         Raises
         ------
         ConfigError
-            If the name is taken or against the grammar, a part of a derived feature is unknown, or the
-            pass cannot compute the measure.
+            If the name is taken or against the grammar, a part of a derived feature is unknown, the
+            pass cannot compute the measure, or an aggregate reads a table it cannot.
         """
         name = check_name(feature.name)
         if name in self._features:
             raise ConfigError(f"the feature '{name}' is declared twice", next_step="choose another name")
         if isinstance(feature, Feature):
             _check_declared(name, feature)
+        if isinstance(feature, SqlFeature) and feature.table not in SQL_TABLES:
+            raise ConfigError(
+                f"'{name}' reads the table '{feature.table}', of which known rows cannot be aggregated",
+                expected=f"one of {', '.join(SQL_TABLES)}",
+                next_step="declare a Feature of a view, or write a FunctionFeature",
+            )
         if isinstance(feature, DerivedFeature):
             for part in (feature.left, feature.right):
                 if part not in self._features:

@@ -203,3 +203,11 @@ def test_a_measure_that_the_pass_cannot_compute_is_refused(change, message):
     measure = replace(Measure("m", "statements", "days", "m", ((1.0, "dpd", 0),)), **change)
     with pytest.raises(ConfigError, match=message):
         Registry([Feature("repay", measure, "max", last(3), "LATE_DEPTH")])
+
+
+def test_an_aggregate_reads_a_table_it_can():
+    feature = SqlFeature(
+        "own_payment_count", "payments", "count(*)", "OWN", "count", "Payments.", frozenset({"amount"})
+    )
+    with pytest.raises(ConfigError, match=r"'own_payment_count' reads the table 'payments', of which"):
+        Registry([feature])
