@@ -57,6 +57,7 @@ def chosen() -> list[Feature]:
 def read(folder: Path) -> Records:
     """The tables that the features need, of a folder that may hold more."""
     with duckdb.connect() as con:
+        con.execute("SET enable_progress_bar = false")
         return load_records(
             {name: con.sql(f"FROM '{folder}/{name}/*.parquet'").to_arrow_table() for name in TABLES}
         )
