@@ -245,6 +245,20 @@ def test_rolling_to_a_worse_bucket(as_of, horizon, payments, expected):
     assert told(tables, as_of, options)["A"] == expected
 
 
+def test_money_that_posts_late_cures_a_roll():
+    # Due on 10 January; paid on 29 February, when it is judged, and known two days later.
+    cured = ("A1", "02-29", 100.0, {"known_on": day("03-02")})
+    tables = frames([("A1", 1, "01-10", 100.0)], [cured, END])
+    options = {"population": "past_due", "horizon_days": 29}
+    assert told(tables, "01-31", options | {"posting_days": 2})["A"] == ("on_time", "03-02")
+    assert told(tables, "01-31", options | {"posting_days": 1})["A"] == ("overdue", "03-01")
+
+
+def test_an_amount_of_zero_is_not_due():
+    tables = frames([("A1", 1, "02-10", 0.0)], [END])
+    assert told(tables, "01-31", PLAIN)["A"] == ("nothing_due", "01-31")
+
+
 def test_immature_until_the_records_reach_it():
     def verdict(end, *payments):
         tables = frames([*DUE, ("Z1", 1, "01-01", 1.0)], [*payments, ("Z1", end, 1.0)])
