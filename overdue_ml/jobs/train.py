@@ -18,15 +18,13 @@ from overdue_ml.explain import explain_scores, sum_by_reason
 from overdue_ml.features import (
     GivenFeatures,
     Registry,
-    available_features,
-    build_features,
     own_features,
     registry_with,
 )
-from overdue_ml.jobs.audit import audit_notes, audit_training
-from overdue_ml.jobs.output import write_json
+from overdue_ml.jobs.audit import audit_training
+from overdue_ml.jobs.evidence import write_evidence
 from overdue_ml.jobs.progress import Progress, Silent
-from overdue_ml.labels import label_customers, split_rows, trainable, verdicts_by_date
+from overdue_ml.jobs.sample import Sample, Scored, draw_sample
 from overdue_ml.metrics import Reference, fit_reference
 from overdue_ml.model import (
     Evaluation,
@@ -38,23 +36,9 @@ from overdue_ml.model import (
     save_bundle,
 )
 from overdue_ml.records import Records, load_records
-from overdue_ml.reports import (
-    plot_calibration,
-    plot_capture,
-    plot_reasons,
-    plot_score_distribution,
-    plot_verdicts,
-    render_evaluation,
-    save_figures,
-)
 from overdue_ml.tracking import RegisteredRun, TrainingRecord, log_run, open_store
 
-#: Below this a model is noise: a validator would stop here, so do we.
-MIN_POSITIVES = 50
 _EXPLAINED_ROWS = 2000
-#: What the page shows of each as_of date; evaluation.json has every metric.
-_BY_DATE = ["as_of_date", "n", "overdue_rate", "mean_p", "auc", "ks", "brier", "ece"]
-_HEADINGS = {"as_of_date": "as of", "overdue_rate": "overdue", "mean_p": "mean p"}
 
 
 @dataclass(frozen=True)
@@ -83,48 +67,7 @@ class TrainResult:
     run: RegisteredRun | None
 
 
-@dataclass(frozen=True)
-class _Sample:
-    """Features and labels of the training and test rows; ``verdicts`` counts those of all rows by date."""
-
-    features: pd.DataFrame
-    labels: pd.DataFrame
-    train: np.ndarray
-    test: np.ndarray
-    verdicts: pd.DataFrame
-
-
-def _sample(records: Records, config: TrainConfig, registry: Registry) -> _Sample:
-    labels = label_customers(records, config.as_of, config.labels)
-    decided = trainable(labels)
-    train, test = split_rows(decided, config.split)
-    for part, rows in (("training", train), ("test", test)):
-        positives = int(decided["is_overdue"][rows].sum())
-        if positives < MIN_POSITIVES or positives == rows.sum():
-            raise ModelError(
-                f"the {part} part has {positives} overdue of {rows.sum()} rows",
-                expected=f"at least {MIN_POSITIVES} overdue and some on time",
-                next_step="give more as_of dates or customers, or another split",
-            )
-    dates = [d.date() for d in decided.index.get_level_values("as_of_date").unique()]
-    features = build_features(records, dates, available_features(records, registry), registry=registry)
-    absent = decided.index.difference(features.index)
-    if len(absent):
-        raise ModelError(
-            f"{len(absent)} labelled customers are not known on their as_of date",
-            where=f"table labels, first {absent[0][0]} {absent[0][1].date()}",
-            next_step="remove these labels, or add the records known by then",
-        )
-    return _Sample(
-        features.loc[decided.index],
-        decided,
-        train,
-        test,
-        verdicts_by_date(labels),
-    )
-
-
-def _select(sample: _Sample, config: SelectionConfig, seed: int) -> tuple[list[str], SelectionReport]:
+def _select(sample: Sample, config: SelectionConfig, seed: int) -> tuple[list[str], SelectionReport]:
     """The columns to train on, chosen on the training rows alone."""
     part = sample.labels[sample.train]
     selector = FeatureSelector(**config.model_dump(), random_state=seed).fit(
@@ -143,7 +86,7 @@ def _select(sample: _Sample, config: SelectionConfig, seed: int) -> tuple[list[s
 
 
 def _fit(
-    sample: _Sample, columns: list[str], directions: Mapping[str, int], config: TrainConfig
+    sample: Sample, columns: list[str], directions: Mapping[str, int], config: TrainConfig
 ) -> OverdueClassifier:
     settings = config.model.model_dump()
     monotone = settings.pop("monotone")
@@ -159,14 +102,14 @@ def _fit(
 
 
 def _audit(
-    records: Records, sample: _Sample, columns: list[str], config: TrainConfig, registry: Registry
+    records: Records, sample: Sample, columns: list[str], config: TrainConfig, registry: Registry
 ) -> dict[str, Any]:
     target = sample.labels["is_overdue"][sample.train].to_numpy()
     features = sample.features.loc[sample.train, columns]
     return audit_training(records, features, target, config.audit, registry)
 
 
-def _facts(records: Records, sample: _Sample, columns: list[str], config: TrainConfig) -> dict[str, Any]:
+def _facts(records: Records, sample: Sample, columns: list[str], config: TrainConfig) -> dict[str, Any]:
     dates = sample.labels.index.get_level_values("as_of_date")
     train_dates = sorted({d.date().isoformat() for d in dates[sample.train]})
     part = sample.labels[sample.train]
@@ -236,14 +179,14 @@ def run_train(
     records = source if isinstance(source, Records) else load_records(source, records_config)
     progress.stage("building features and labels")
     registry = registry_with(records.config.attributes, own)
-    sample = _sample(records, config, registry)
+    sample = draw_sample(records, config, registry)
     columns, selection = _select(sample, config.selection, config.model.random_state)
     progress.stage("auditing the features for leakage")
     audit = _audit(records, sample, columns, config, registry)
     progress.stage(f"training on {int(sample.train.sum()):,} rows and {len(columns)} features")
     classifier = _fit(sample, columns, {f.name: f.direction for f in registry}, config)
     progress.stage("evaluating on rows that were set aside")
-    scored = _Scored.of(classifier, sample, columns)
+    scored = Scored.of(classifier, sample, columns)
     evaluation = evaluate_model(
         scored.target, scored.p, scored.log_odds, scored.features.index, scored.train_p, config.evaluation
     )
@@ -272,38 +215,14 @@ def run_train(
         run = None
         if models is not None:
             progress.stage("recording the run and registering the model")
-            files = _write_evidence(
+            files = write_evidence(
                 Path(folder), configs, evaluation, facts, importance, scored, sample.verdicts
             )
             run = _record(models, config, model, bundle, bundle_hash, evaluation, files)
     return TrainResult(model, bundle_hash, evaluation, importance, facts, run)
 
 
-@dataclass(frozen=True)
-class _Scored:
-    """Scores of the rows that were set aside, and of the training rows for comparison."""
-
-    features: pd.DataFrame
-    target: np.ndarray
-    log_odds: np.ndarray
-    p: np.ndarray
-    train_p: np.ndarray
-
-    @classmethod
-    def of(cls, classifier: OverdueClassifier, sample: _Sample, columns: list[str]) -> _Scored:
-        held_out = sample.features.loc[sample.test, columns]
-        log_odds = classifier.decision_function(held_out)
-        train = classifier.decision_function(sample.features.loc[sample.train, columns])
-        return cls(
-            features=held_out,
-            target=sample.labels["is_overdue"][sample.test].to_numpy(),
-            log_odds=log_odds,
-            p=classifier.calibrator_.predict(log_odds),
-            train_p=classifier.calibrator_.predict(train),
-        )
-
-
-def _importance(model: ScoringModel, scored: _Scored) -> pd.Series:
+def _importance(model: ScoringModel, scored: Scored) -> pd.Series:
     """Mean absolute contribution of each reason, log-odds, on the first rows that were set aside."""
     part = scored.features.iloc[:_EXPLAINED_ROWS]
     contributions = explain_scores(model.classifier, part, scored.log_odds[: len(part)])
@@ -313,65 +232,6 @@ def _importance(model: ScoringModel, scored: _Scored) -> pd.Series:
 def _references(features: pd.DataFrame, p: np.ndarray) -> dict[str, Reference]:
     found = {name: fit_reference(features[name]) for name in features.columns}
     return found | {"p_overdue": fit_reference(p)}
-
-
-def _write_evidence(
-    folder: Path,
-    configs: Mapping[str, Any],
-    evaluation: Evaluation,
-    facts: Mapping[str, Any],
-    importance: pd.Series,
-    scored: _Scored,
-    verdicts: pd.DataFrame,
-) -> dict[str, Path]:
-    """Config, evaluation, report and figures: aggregates only."""
-    out = {name: folder / name for name in ("config", "evaluation", "figures")}
-    for path in out.values():
-        path.mkdir()
-    write_json(configs, out["config"] / "config.json")
-    write_json(evaluation.to_dict(), out["evaluation"] / "evaluation.json")
-    write_json(facts, out["evaluation"] / "data_sheet.json")
-    tables = {
-        "metrics": evaluation.overall,
-        "calibration": evaluation.calibration,
-        "capture": evaluation.capture,
-        "by as_of date": evaluation.by_date[_BY_DATE].rename(columns=_HEADINGS),
-        "mean absolute contribution by reason (log-odds)": importance.rename("value")
-        .rename_axis("reason_code")
-        .reset_index(),
-    }
-    if len(verdicts) > 1:
-        tables["verdicts"] = verdicts
-    selection = facts["selection"]
-    if selection["dropped"]:
-        tables["features left out"] = pd.DataFrame(selection["dropped"]).rename(
-            columns={"same_as": "same as"}
-        )
-    head = {"trained as of": ", ".join(facts["as_of"]), "tested as of": ", ".join(facts["test_as_of"])}
-    sheet = {key.replace("_", " "): _in_words(value) for key, value in facts.items() if key != "selection"}
-    notes = audit_notes(facts["leakage_audit"]) + [f"Not checked: {n}." for n in selection["not_checked"]]
-    page = render_evaluation(tables, head, sheet, notes)
-    (out["evaluation"] / "evaluation.html").write_text(page, encoding="utf-8")
-    save_figures(
-        {
-            "calibration": plot_calibration(evaluation.calibration),
-            "capture": plot_capture(evaluation.capture),
-            "reasons": plot_reasons(importance),
-            "scores": plot_score_distribution(scored.target, scored.p),
-            "verdicts": plot_verdicts(verdicts),
-        },
-        out["figures"],
-    )
-    return out
-
-
-def _in_words(value: object) -> str:
-    """A fact as a person reads it."""
-    if isinstance(value, Mapping):
-        return ", ".join(f"{key} {_in_words(item)}" for key, item in value.items()) or "none"
-    if isinstance(value, list):
-        return ", ".join(_in_words(item) for item in value) or "none"
-    return f"{value:,}" if isinstance(value, int) else str(value)
 
 
 def _record(
