@@ -11,7 +11,6 @@ from typing import Any
 import pandas as pd
 
 OURS, YARDSTICK = "ours", "lightgbm"
-START, END = "<!-- accuracy_taiwan:start -->", "<!-- accuracy_taiwan:end -->"
 
 # metric: (function in overdue_ml.metrics, ranks on the margin, heading)
 METRICS: dict[str, tuple[str, bool, str]] = {
@@ -132,18 +131,20 @@ def format_summary(summary: dict[str, Any]) -> str:
 
 
 def write_results(folder: Path, run: dict[str, Any], summary: dict[str, Any]) -> None:
-    """Write ``results/accuracy_taiwan.json`` and replace the section between the markers of ``RESULTS.md``.
+    """Write ``results/<benchmark>.json`` and replace the section between its markers in ``RESULTS.md``.
 
     Parameters
     ----------
     folder : Path
         The benchmarks folder; a missing ``RESULTS.md`` or pair of markers is added.
     run, summary : dict
-        What was run, and `summarise`'s answer.
+        What was run, with its ``benchmark`` and ``title``, and `summarise`'s answer.
     """
+    name = run["benchmark"]
+    start, end = f"<!-- {name}:start -->", f"<!-- {name}:end -->"
     (folder / "results").mkdir(exist_ok=True)
     body = json.dumps(run | {"models": summary}, indent=1, allow_nan=False)
-    (folder / "results" / "accuracy_taiwan.json").write_text(body + "\n", "utf-8")
+    (folder / "results" / f"{name}.json").write_text(body + "\n", "utf-8")
     page = folder / "RESULTS.md"
     machine = run["machine"]
     packages = ", ".join(f"{name} {version}" for name, version in run["packages"].items())
@@ -157,11 +158,11 @@ def write_results(folder: Path, run: dict[str, Any], summary: dict[str, Any]) ->
         facts.append(f"overdue_ml built its features once, before the folds, in {seconds}.")
     if not run["complete"]:
         facts.insert(0, "**A partial run: not all models, seeds and folds.**")
-    title = "## Accuracy on the Taiwan credit card data"
-    section = "\n\n".join([START, title, *facts, format_summary(summary), END])
+    title = f"## {run['title']}"
+    section = "\n\n".join([start, title, *facts, format_summary(summary), end])
     text = page.read_text("utf-8") if page.is_file() else "# Benchmark results\n"
-    if START in text and END in text:
-        text = text[: text.index(START)] + section + text[text.index(END) + len(END) :]
+    if start in text and end in text:
+        text = text[: text.index(start)] + section + text[text.index(end) + len(end) :]
     else:
         text = f"{text.rstrip()}\n\n{section}\n"
     page.write_text(text, "utf-8")

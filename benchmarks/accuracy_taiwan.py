@@ -45,6 +45,8 @@ PACKAGES = [
     "catboost",
     "xgboost",
     "optbinning",
+    "optuna",
+    "interpret-core",
     "ortools",
     "protobuf",
 ]
@@ -66,12 +68,15 @@ class Task:
         The classical flat columns, for the peers.
     features : dict of str to DataFrame
         What overdue_ml built for each of its rows in the table, indexed by customer id.
+    categories : list of str
+        The columns of ``raw`` that are categories.
     """
 
     ids: NDArray[Any]
     y: NDArray[np.int64]
     raw: pd.DataFrame
     features: dict[str, pd.DataFrame]
+    categories: list[str]
 
 
 @dataclass(frozen=True)
@@ -102,20 +107,21 @@ class Model:
 
     label: str
     packages: tuple[str, ...]
-    build: Callable[[int], Any] | None = None
+    build: Callable[[int, Task], Any] | None = None
     attributes: tuple[str, ...] = ()
 
 
-def build_lightgbm(threads: int, **options: Any) -> Any:
+def build_lightgbm(threads: int, task: Task, **options: Any) -> Any:  # noqa: ARG001 - by dtype
     """Return an unfitted LightGBM classifier."""
     lightgbm = importlib.import_module("lightgbm")
     return lightgbm.LGBMClassifier(random_state=MODEL_SEED, n_jobs=threads, verbose=-1, **options)
 
 
-def build_lightgbm_slow(threads: int) -> Any:
+def build_lightgbm_slow(threads: int, task: Task) -> Any:
     """Return LightGBM with 1,000 trees of 16 leaves; settings fixed before the first run, not tuned."""
     return build_lightgbm(
         threads,
+        task,
         n_estimators=1000,
         learning_rate=0.01,
         num_leaves=16,
@@ -126,43 +132,113 @@ def build_lightgbm_slow(threads: int) -> Any:
     )
 
 
-def build_catboost(threads: int, **options: Any) -> Any:
+def build_catboost(threads: int, task: Task, **options: Any) -> Any:
     """Return an unfitted CatBoost classifier."""
     catboost = importlib.import_module("catboost")
     return catboost.CatBoostClassifier(
         random_seed=MODEL_SEED,
         thread_count=threads,
-        cat_features=CATEGORIES,
+        cat_features=task.categories,
         verbose=0,
         allow_writing_files=False,
         **options,
     )
 
 
-def build_catboost_slow(threads: int) -> Any:
+def build_catboost_slow(threads: int, task: Task) -> Any:
     """Return CatBoost with 1,000 trees of depth 6 at learning rate 0.02."""
-    return build_catboost(threads, iterations=1000, learning_rate=0.02, depth=6)
+    return build_catboost(threads, task, iterations=1000, learning_rate=0.02, depth=6)
 
 
-def build_xgboost(threads: int) -> Any:
+def build_xgboost(threads: int, task: Task) -> Any:  # noqa: ARG001 - by dtype
     """Return an unfitted XGBoost classifier that splits categories natively."""
     xgboost = importlib.import_module("xgboost")
     return xgboost.XGBClassifier(random_state=MODEL_SEED, n_jobs=threads, enable_categorical=True)
 
 
-def build_hist(threads: int) -> Any:  # noqa: ARG001 - OpenMP decides
+def build_hist(threads: int, task: Task) -> Any:  # noqa: ARG001 - OpenMP decides
     """Return scikit-learn's histogram boosting; its thread count is OpenMP's, set in ``main``."""
     ensemble = importlib.import_module("sklearn.ensemble")
     return ensemble.HistGradientBoostingClassifier(random_state=MODEL_SEED)
 
 
-def build_scorecard(threads: int) -> Any:
+def build_scorecard(threads: int, task: Task) -> Any:
     """Return optimal binning into weight of evidence, then a logistic regression."""
     optbinning = importlib.import_module("optbinning")
     linear = importlib.import_module("sklearn.linear_model")
     pipeline = importlib.import_module("sklearn.pipeline")
-    binning = optbinning.BinningProcess(RAW_COLUMNS, categorical_variables=CATEGORIES, n_jobs=threads)
+    binning = optbinning.BinningProcess(
+        list(task.raw.columns), categorical_variables=task.categories, n_jobs=threads
+    )
     return pipeline.make_pipeline(binning, linear.LogisticRegression(max_iter=1000))
+
+
+def build_ebm(threads: int, task: Task) -> Any:
+    """Return an explainable boosting machine, additive with pairwise interactions."""
+    glassbox = importlib.import_module("interpret.glassbox")
+    kinds = ["nominal" if column in task.categories else "continuous" for column in task.raw.columns]
+    return glassbox.ExplainableBoostingClassifier(
+        feature_types=kinds, random_state=MODEL_SEED, n_jobs=threads
+    )
+
+
+class TunedLightGBM:
+    """LightGBM tuned by Optuna inside the fold: 25 trials on a fifth of its rows, then all of them.
+
+    Parameters
+    ----------
+    threads : int
+    """
+
+    TRIALS = 25
+
+    def __init__(self, threads: int) -> None:
+        self.threads = threads
+
+    def fit(self, X: pd.DataFrame, y: NDArray[np.int64]) -> TunedLightGBM:
+        """Tune and fit."""
+        lightgbm, optuna = importlib.import_module("lightgbm"), importlib.import_module("optuna")
+        optuna.logging.set_verbosity(optuna.logging.ERROR)
+        split = importlib.import_module("sklearn.model_selection").train_test_split
+        X_fit, X_held, y_fit, y_held = split(X, y, test_size=0.2, stratify=y, random_state=MODEL_SEED)
+
+        def options(trial: Any) -> dict[str, Any]:
+            return {
+                "num_leaves": trial.suggest_int("num_leaves", 4, 64, log=True),
+                "learning_rate": trial.suggest_float("learning_rate", 0.01, 0.1, log=True),
+                "min_child_samples": trial.suggest_int("min_child_samples", 20, 400, log=True),
+                "colsample_bytree": trial.suggest_float("colsample_bytree", 0.2, 1.0),
+                "subsample": trial.suggest_float("subsample", 0.5, 1.0),
+                "subsample_freq": 1,
+                "reg_lambda": trial.suggest_float("reg_lambda", 0.01, 100.0, log=True),
+                "random_state": MODEL_SEED,
+                "n_jobs": self.threads,
+                "verbose": -1,
+            }
+
+        def loss(trial: Any) -> float:
+            model = lightgbm.LGBMClassifier(n_estimators=2000, **options(trial))
+            stop = lightgbm.early_stopping(50, verbose=False)
+            model.fit(X_fit, y_fit, eval_set=[(X_held, y_held)], callbacks=[stop])
+            trial.set_user_attr("trees", max(1, int(model.best_iteration_)))
+            return float(model.best_score_["valid_0"]["binary_logloss"])
+
+        study = optuna.create_study(sampler=optuna.samplers.TPESampler(seed=MODEL_SEED))
+        study.optimize(loss, n_trials=self.TRIALS)
+        best = study.best_trial
+        trees = int(best.user_attrs["trees"] * len(y) / len(y_fit))
+        self.model_ = lightgbm.LGBMClassifier(n_estimators=trees, **options(best)).fit(X, y)
+        return self
+
+    def predict_proba(self, X: pd.DataFrame) -> NDArray[np.float64]:
+        """Return probabilities, shape (n, 2)."""
+        found: NDArray[np.float64] = self.model_.predict_proba(X)
+        return found
+
+
+def build_lightgbm_tuned(threads: int, task: Task) -> Any:  # noqa: ARG001 - by dtype
+    """Return LightGBM that tunes itself inside the fold."""
+    return TunedLightGBM(threads)
 
 
 MODELS = {
@@ -174,6 +250,8 @@ MODELS = {
     "hist": Model("HistGradientBoosting, defaults", ("sklearn",), build_hist),
     "scorecard": Model("optbinning WoE + logistic", ("optbinning",), build_scorecard),
     "lightgbm_slow": Model("LightGBM, 1,000 x 16 leaves, lr 0.01", ("lightgbm",), build_lightgbm_slow),
+    "lightgbm_tuned": Model("LightGBM, tuned in the fold", ("lightgbm", "optuna"), build_lightgbm_tuned),
+    "ebm": Model("EBM, defaults", ("interpret",), build_ebm),
     "catboost_slow": Model("CatBoost, 1,000 x depth 6, lr 0.02", ("catboost",), build_catboost_slow),
 }
 
@@ -243,7 +321,7 @@ def fit_predict(name: str, task: Task, train: NDArray[np.intp], test: NDArray[np
     build = MODELS[name].build
     if build is None:
         return fit_predict_ours(task.features[name], task.y[train], task.ids[train], task.ids[test])
-    estimator = build(os.cpu_count() or 1)
+    estimator = build(os.cpu_count() or 1, task)
     started = time.perf_counter()
     estimator.fit(task.raw.iloc[train], task.y[train])
     seconds = time.perf_counter() - started
@@ -341,6 +419,7 @@ def describe_run(arguments: argparse.Namespace, feature_seconds: float | None) -
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
     return {
         "benchmark": "accuracy_taiwan",
+        "title": "Accuracy on the Taiwan credit card data",
         "date": arguments.date,
         "command": shlex.join(command),
         "machine": {"cores": os.cpu_count(), "memory_gib": round(memory, 1), "system": platform.system()},
@@ -433,7 +512,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except BenchError as error:
         print(f"accuracy_taiwan: {error}", file=sys.stderr)
         return 2
-    task = Task(flat.index.to_numpy(str), flat["y"].to_numpy(), flat[RAW_COLUMNS], features)
+    task = Task(flat.index.to_numpy(str), flat["y"].to_numpy(), flat[RAW_COLUMNS], features, CATEGORIES)
     with warnings.catch_warnings():
         # optbinning calls scikit-learn options that are on their way out, once per column and fold.
         warnings.simplefilter("ignore", FutureWarning)

@@ -1,15 +1,16 @@
-"""Time and memory of the repayment features, against a bare scan and the same features in SQL and pandas.
+"""Time and memory of the repayment features, against a bare scan, SQL, Polars and pandas.
 
 One as_of date over the synthetic lender (``overdue_ml.simulate_to``), each way in a process of its own, and a
-training panel of month ends. The features of the peers start from settled facts, which our pass gives them;
-ours start from the records. Their values are compared with ours, all of them. Everything is synthetic.
-Example: ``python benchmarks/features.py --customers 1000000``.
+training panel of month ends. The features of the peers start from settled facts, which our pass gives them,
+and once from the records with settlement in SQL; ours start from the records. Values are compared, all of
+them. Everything is synthetic. Example: ``python benchmarks/features.py --customers 1000000``.
 """
 
 from __future__ import annotations
 
 import argparse
 import datetime as dt
+import importlib.util
 import multiprocessing
 import resource
 import tempfile
@@ -22,15 +23,13 @@ from pathlib import Path
 import duckdb
 import numpy as np
 import pandas as pd
+from feature_peers import pandas_of, polars_of, sql_of
 
-from overdue_ml.features import Feature, build_features, default_registry
-from overdue_ml.records import Records, compute_facts, load_records, simulate_to
+from overdue_ml.features import Feature, available_features, build_features, default_registry
+from overdue_ml.records import Records, compute_facts, load_records, settle, simulate_to
 
 AS_OF = dt.date(2023, 11, 30)
 TABLES = ("customers", "accounts", "instalments", "payments")
-_MEASURES = {"dpd": ("mean", "max"), "early_days": ("mean",), "late": ("share",)}
-_WINDOWS = ("last3", "last6", "last12", "90d", "180d", "360d")
-_VALUES = {"dpd": "dpd", "early_days": "days_early", "late": "(dpd > 0)::INTEGER"}
 
 
 @dataclass(frozen=True)
@@ -43,15 +42,11 @@ class Result:
     peak_mb: float
 
 
-def chosen() -> list[Feature]:
-    """The declared features that all ways compute."""
-    wanted = {
-        f"repay_instalment_{measure}_{statistic}_{window}"
-        for measure, statistics in _MEASURES.items()
-        for statistic in statistics
-        for window in _WINDOWS
-    }
-    return [f for f in default_registry() if isinstance(f, Feature) and f.name in wanted]
+def chosen(records: Records) -> list[Feature]:
+    """Every default feature of the instalments that have fallen due."""
+    names = set(available_features(records))
+    declared = [f for f in default_registry() if isinstance(f, Feature) and f.name in names]
+    return [f for f in declared if f.measure.view == "instalments"]
 
 
 def read(folder: Path) -> Records:
@@ -90,7 +85,8 @@ def run_scan(folder: Path) -> Result:
 
 def run_ours(folder: Path) -> Result:
     """Settlement and features by the compiled pass, from the records."""
-    records, names = read(folder), [f.name for f in chosen()]
+    records = read(folder)
+    names = [f.name for f in chosen(records)]
     # What numba compiles is kept on disk: the first call of a machine is not part of the time.
     few = {name: records.tables[name].slice(0, 200) for name in TABLES}
     build_features(load_records(few, strict=False), AS_OF, names)
@@ -99,72 +95,75 @@ def run_ours(folder: Path) -> Result:
 
 def run_panel(folder: Path, dates: int) -> Result:
     """The same features for many month ends at once."""
-    records, names = read(folder), [f.name for f in chosen()]
+    records = read(folder)
+    names = [f.name for f in chosen(records)]
     points = [day.date() for day in pd.date_range(end=AS_OF, periods=dates, freq="ME")]
     build_features(records, AS_OF, names)
     return best(lambda: len(build_features(records, points, names)), 1)
 
 
-def sql_of(features: Sequence[Feature]) -> str:
-    """The features over the settled facts of one date, by account with windows, then by customer."""
-    cells, rollups = [], []
-    for feature in features:
-        measure = feature.measure.name.removeprefix("instalment_")
-        window = feature.window
-        inside = (
-            f"k <= {window.size}" if window.kind == "events" else f"due_date > as_of_date - {window.size}"
-        )
-        function = "max" if feature.statistic == "max" else "avg"
-        cells.append(f"{function}({_VALUES[measure]}) FILTER (WHERE {inside}) AS {feature.name}")
-        rollups.append(f"{feature.combine}({feature.name})::DOUBLE AS {feature.name}")
-    return f"""
-        WITH due AS (
-            SELECT *, row_number() OVER (
-                PARTITION BY account_id ORDER BY due_date DESC, instalment_no DESC) AS k
-            FROM facts WHERE due_date <= as_of_date
-        ),
-        by_account AS (SELECT account_id, {", ".join(cells)} FROM due GROUP BY account_id)
-        SELECT customer_id, {", ".join(rollups)}
-        FROM by_account JOIN accounts USING (account_id) GROUP BY customer_id ORDER BY customer_id"""
+def compare(theirs: pd.DataFrame, ours: pd.DataFrame, way: str) -> None:
+    """Stop where another way gives other values: then its time says nothing."""
+    same = ours.loc[theirs.index]
+    for name in ours.columns:
+        mine, other = same[name].to_numpy(), theirs[name].to_numpy(dtype=float)
+        if not np.allclose(mine, other, rtol=1e-9, atol=1e-9, equal_nan=True):
+            raise SystemExit(f"{way} gives other values of {name}: the comparison is void")
 
 
-def run_sql(folder: Path) -> Result:
-    """DuckDB windows over facts that are settled already; values are compared with ours, all of them."""
-    records, features = read(folder), chosen()
-    facts = compute_facts(records, AS_OF)
+def reference(records: Records) -> pd.DataFrame:
+    """Our values, by customer."""
+    return build_features(records, AS_OF, [f.name for f in chosen(records)]).droplevel("as_of_date")
+
+
+def run_sql(folder: Path, from_records: bool) -> Result:
+    """DuckDB windows, over facts that are settled already or with settlement in SQL first."""
+    records = read(folder)
+    query = sql_of(chosen(records))
     with records.connect() as con:
-        con.register("facts", facts)
-        result = best(lambda: con.sql(sql_of(features)).to_arrow_table().num_rows)
-        theirs = con.sql(sql_of(features)).df().set_index("customer_id")
-    ours = build_features(records, AS_OF, [f.name for f in features]).droplevel("as_of_date")
-    if not np.allclose(ours.loc[theirs.index], theirs[list(ours)], rtol=0, atol=1e-9, equal_nan=True):
-        raise SystemExit("SQL gives other values: the comparison is void")
+        if from_records:
+
+            def windows() -> int:
+                facts = settle(con, AS_OF)
+                facts.create_view("facts", replace=True)
+                return int(con.sql(query).to_arrow_table().num_rows)
+
+            result = best(windows, 1)
+        else:
+            con.register("facts", compute_facts(records, AS_OF))
+            result = best(lambda: con.sql(query).to_arrow_table().num_rows)
+        compare(con.sql(query).df().set_index("customer_id"), reference(records), "SQL")
+    return result
+
+
+def run_polars(folder: Path) -> Result:
+    """Polars, streaming, over facts that are settled already."""
+    import polars as pl
+
+    records = read(folder)
+    facts = pl.from_arrow(compute_facts(records, AS_OF)).lazy()
+    accounts = pl.from_arrow(records.tables["accounts"].select(["account_id", "customer_id"])).lazy()
+    query = polars_of(chosen(records), facts, accounts)
+    result = best(lambda: len(query.collect(engine="streaming")))
+    theirs = query.collect(engine="streaming").to_pandas().set_index("customer_id")
+    compare(theirs, reference(records), "Polars")
     return result
 
 
 def run_pandas(folder: Path) -> Result:
     """Sorting and grouping by pandas, over facts that are settled already."""
-    records, features = read(folder), chosen()
-    facts = compute_facts(records, AS_OF).to_pandas()
+    records = read(folder)
+    features, facts = chosen(records), compute_facts(records, AS_OF).to_pandas()
     owner = records.frame("accounts").set_index("account_id")["customer_id"]
-    facts["late"], facts["early_days"] = (facts["dpd"] > 0).astype(float), facts["days_early"]
-    facts["age"] = (pd.Timestamp(AS_OF) - pd.to_datetime(facts["due_date"])).dt.days
+    found: list[pd.DataFrame] = []
 
     def grouped() -> int:
-        due = facts[facts["age"] >= 0].sort_values(["account_id", "due_date", "instalment_no"])
-        place = due.groupby("account_id").cumcount(ascending=False)
-        columns = {}
-        for feature in features:
-            window = feature.window
-            inside = place < window.size if window.kind == "events" else due["age"] < window.size
-            values = due[feature.measure.name.removeprefix("instalment_")].where(inside)
-            groups = values.groupby(due["account_id"])
-            columns[feature.name] = groups.max() if feature.statistic == "max" else groups.mean()
-        by_account = pd.DataFrame(columns)
-        rollups = {f.name: f.combine for f in features}
-        return len(by_account.groupby(owner.reindex(by_account.index)).agg(rollups))
+        found[:] = [pandas_of(features, facts, owner, pd.Timestamp(AS_OF))]
+        return len(found[0])
 
-    return best(grouped, 1)
+    result = best(grouped, 1)
+    compare(found[0], reference(records), "pandas")
+    return result
 
 
 def alone(job: Callable[..., Result], *words: object) -> Result:
@@ -179,22 +178,28 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--customers", type=int, default=1_000_000)
     parser.add_argument("--dates", type=int, default=12, help="month ends of the panel")
     args = parser.parse_args(argv)
-    print(f"{len(chosen())} features as of {AS_OF}")
     with tempfile.TemporaryDirectory() as name:
         small, full = Path(name) / "small", Path(name) / "full"
         tenth = max(args.customers // 10, 1)
         simulate_to(small, tenth, part_customers=100_000)
         simulate_to(full, args.customers, part_customers=100_000)
+        print(f"{len(chosen(read(small)))} features as of {AS_OF}")
         scan, ours_small = alone(run_scan, full), alone(run_ours, small)
-        ours, sql = alone(run_ours, full), alone(run_sql, full)
-        by_pandas = alone(run_pandas, small)
+        ours, settled = alone(run_ours, full), alone(run_sql, small, True)
+        sql, by_pandas = alone(run_sql, full, False), alone(run_pandas, small)
+        by_polars = alone(run_polars, full) if importlib.util.find_spec("polars") else None
         panel_small, panel = alone(run_panel, small, args.dates), alone(run_panel, small, 2 * args.dates)
     for way, found, factor in (
         (f"bare scan of {scan.rows:,} rows", scan, 1),
         ("overdue_ml, from the records", ours, 1),
+        ("DuckDB, from the records, a tenth x 10", settled, 10),
         ("DuckDB windows, from facts", sql, 1),
-        ("pandas, from facts, a tenth times ten", by_pandas, 10),
+        ("Polars streaming, from facts", by_polars, 1),
+        ("pandas, from facts, a tenth x 10", by_pandas, 10),
     ):
+        if found is None:
+            print(f"{way:<40} not installed")
+            continue
         seconds, cpu = factor * found.seconds, factor * found.cpu
         print(
             f"{way:<40} {seconds:8.2f} s {cpu:8.2f} s of CPU, {seconds / scan.seconds:7.1f} x scan, "

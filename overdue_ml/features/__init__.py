@@ -22,8 +22,10 @@ from overdue_ml.features.own import (
     load_own_features,
     own_features,
     own_features_of,
+    ranks_of,
     registry_with,
 )
+from overdue_ml.features.ranks import RankFeature
 from overdue_ml.features.registry import Registry
 from overdue_ml.features.suspicious import SuspiciousFeature, flag_suspicious
 from overdue_ml.features.transformer import FeatureBuilder
@@ -40,6 +42,7 @@ __all__ = [
     "LeakageFinding",
     "Measure",
     "OwnFeatures",
+    "RankFeature",
     "Registry",
     "SqlFeature",
     "SuspiciousFeature",
@@ -56,6 +59,7 @@ __all__ = [
     "open_features",
     "own_features",
     "own_features_of",
+    "ranks_of",
     "read_features",
     "registry_with",
 ]

@@ -81,6 +81,11 @@ def audit_leakage(
     -------
     list of LeakageFinding
         One for each feature that moved, in the order of ``features``; empty where nothing leaks.
+
+    Notes
+    -----
+    A rank is a place among the customers of ``records``, with the future and without it: of a sample of
+    the customers it is not the place that a model sees, and moves with the future just the same.
     """
     day = parse_date(as_of)
     names = list(features) if features is not None else available_features(records, registry)

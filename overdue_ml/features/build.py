@@ -16,21 +16,24 @@ from overdue_ml.errors import FeatureMismatchError, NothingToScoreError
 from overdue_ml.features.catalogue import default_registry
 from overdue_ml.features.dated import DATED_VIEWS, dated_events
 from overdue_ml.features.declare import AttributeFeature, DerivedFeature, Feature, SqlFeature
-from overdue_ml.features.engine import IntArray, run_pass
+from overdue_ml.features.engine import run_pass
 from overdue_ml.features.function import FunctionFeature, function_values
+from overdue_ml.features.keys import Keys
 from overdue_ml.features.people import PEOPLE_COLUMNS, people_events
+from overdue_ml.features.program import IntArray
+from overdue_ml.features.ranks import Book, RankFeature, ranked_sources
 from overdue_ml.features.registry import Registry
-from overdue_ml.features.states import STATE_VIEWS, state_events
+from overdue_ml.features.states import STATE_VIEWS, state_columns
 from overdue_ml.features.views import (
-    Keys,
     is_available,
     known_customers,
     known_rows_sql,
     missing_columns,
     statement_events,
 )
-from overdue_ml.records import Records, iter_histories
+from overdue_ml.records import Records
 from overdue_ml.records.dates import AsOf, parse_dates
+from overdue_ml.records.select import keep_customers
 
 if TYPE_CHECKING:
     from overdue_ml.features.folder import FeatureFolder
@@ -107,7 +110,7 @@ def build_features(
         :func:`read_features`. A folder that such a run left is written anew, no other that holds files.
     customers_per_part : int, default 100,000
         With ``to``: customers of one file. Memory beside the records grows with it and with the number of
-        dates.
+        dates; ranks also keep one number for each customer, date and ranked feature.
 
     Returns
     -------
@@ -161,6 +164,7 @@ def feature_rows(
     registry: Registry,
     n_threads: int | None = None,
     whole: Records | None = None,
+    book: Book | None = None,
 ) -> pd.DataFrame:
     """Features of some rows.
 
@@ -174,7 +178,10 @@ def feature_rows(
     registry : Registry
     n_threads : int, optional
     whole : Records, optional
-        Where ``records`` are a part: all of them. A function of the user's own may look at everybody.
+        Where ``records`` or ``keys`` are a part: all of them. A function of the user's own may look at
+        everybody, and a rank is the place among everybody. Without it the keys are everybody.
+    book : Book, optional
+        Where parts follow each other: what :func:`whole_book` gives, so that it is built once.
 
     Returns
     -------
@@ -182,6 +189,8 @@ def feature_rows(
         As of :func:`build_features`, one row a key, in their order.
     """
     wanted = registry.closure(names)
+    if book is None and whole is not None:
+        book = whole_book(whole, np.unique(keys.day), names, registry, n_threads)
     with records.connect() as con:
         columns = _declared_columns(
             con, records, keys, [f for f in wanted if isinstance(f, Feature)], n_threads
@@ -194,9 +203,56 @@ def feature_rows(
     for feature in wanted:
         if isinstance(feature, DerivedFeature):
             columns[feature.name] = _derive(feature, columns)
+        elif isinstance(feature, RankFeature):
+            values = np.asarray(columns[feature.source])
+            among = Book([(keys.day, {feature.source: values})]) if book is None else book
+            columns[feature.name] = among.ranks(feature.source, keys.day, values)
     key = keys.frame()
     index = pd.MultiIndex.from_arrays([key["customer_id"], key["as_of"]], names=["customer_id", "as_of_date"])
     return pd.DataFrame({name: columns[name] for name in names}, index=index)
+
+
+def whole_book(
+    records: Records,
+    days: IntArray,
+    names: Sequence[str],
+    registry: Registry,
+    n_threads: int | None = None,
+    customers_per_part: int = 100_000,
+) -> Book:
+    """The values of everybody that the ranks among the named features are places among.
+
+    Parameters
+    ----------
+    records : Records
+        All of them.
+    days : ndarray of int64
+        Sorted, each once; days since 1970-01-01.
+    names : sequence of str
+    registry : Registry
+    n_threads : int, optional
+    customers_per_part : int
+        Built together; the result does not depend on it.
+
+    Returns
+    -------
+    Book
+        In memory: one number for each customer, day and feature that is ranked.
+    """
+    sources = ranked_sources(names, registry)
+    if not sources:
+        return Book([])
+    with records.connect() as con:
+        everybody = known_customers(con, records, days)
+    columns = []
+    for first in range(0, len(everybody.customer_ids), customers_per_part):
+        ids = everybody.customer_ids[first : first + customers_per_part]
+        part = keep_customers(records, ids)
+        with part.connect() as con:
+            keys = known_customers(con, part, days)
+        frame = feature_rows(part, keys, sources, registry, n_threads, records)
+        columns.append((keys.day, {name: frame[name].to_numpy() for name in sources}))
+    return Book(columns)
 
 
 def refuse_missing(names: Sequence[str], records: Records, registry: Registry) -> None:
@@ -252,30 +308,9 @@ def _declared_columns(
             matrix = run_pass(events, here, keys.start, keys.day, n_threads)
             found |= dict(zip((f.name for f in here), matrix.T, strict=True))
     others = [f for f in features if f.measure.view in STATE_VIEWS]
-    return found | _instalment_columns(records, keys, others, n_threads)
-
-
-def _instalment_columns(
-    records: Records, keys: Keys, features: list[Feature], n_threads: int | None
-) -> dict[str, _Values]:
-    """What settlement tells, a part of the book at a time."""
-    by_view = [[f for f in features if f.measure.view == view] for view in STATE_VIEWS]
-    if not features:
-        return {}
-    found = [np.full((len(here), len(keys.day)), np.nan) for here in by_view]
-    columns = sorted(set().union(*(f.columns for f in features)))
-    dates = [day.item() for day in np.unique(keys.day).astype("datetime64[D]")]
-    for part in iter_histories(records, as_of=dates):
-        customer_ids, events = state_events(part, columns)
-        rows, start = keys.rows_of(customer_ids)
-        for here, columns_here in zip(by_view, found, strict=True):
-            if here:
-                run_pass(events, here, start, keys.day[rows], n_threads, (columns_here, rows))
-    return {
-        f.name: column
-        for here, columns_here in zip(by_view, found, strict=True)
-        for f, column in zip(here, columns_here, strict=True)
-    }
+    if others:
+        found |= state_columns(records, keys, others, n_threads)
+    return found
 
 
 def _sql_columns(

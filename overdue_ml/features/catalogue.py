@@ -18,17 +18,21 @@ from overdue_ml.features.income import INCOME_BURDEN, INCOME_DERIVED, income_fea
 from overdue_ml.features.instalments import instalment_features
 from overdue_ml.features.loans import loan_features
 from overdue_ml.features.payments import PAYMENT_DERIVED, payment_features, version_features
+from overdue_ml.features.ranks import rank_features
 from overdue_ml.features.registry import Registry
 from overdue_ml.features.repayment import DERIVED, statement_features
 
 
-def default_registry(attributes: Sequence[str] = ()) -> Registry:
+def default_registry(attributes: Sequence[str] = (), *, ranks: bool = False) -> Registry:
     """All features of the package, and the named customer attributes as categories.
 
     Parameters
     ----------
     attributes : sequence of str
         Columns of ``customers``.
+    ranks : bool, default False
+        Also places in the whole book of the date (``<feature>_rank``); see
+        :class:`overdue_ml.features.RankFeature`.
     """
     profile = [AttributeFeature(column) for column in attributes]
     people: list[AnyFeature] = [
@@ -39,16 +43,19 @@ def default_registry(attributes: Sequence[str] = ()) -> Registry:
     accounts: list[AnyFeature] = [*loan_account_features(), *ACCOUNT_DERIVED]
     payments: list[AnyFeature] = [*payment_features(), *version_features(), *PAYMENT_DERIVED]
     loans: list[AnyFeature] = [*accounts, *payments, *loan_features()]
-    return Registry([*statements, *instalment_features(), *people, *loans, *profile])
+    every = [*statements, *instalment_features(), *people, *loans]
+    return Registry([*every, *(rank_features(every) if ranks else ()), *profile])
 
 
-def feature_catalogue(lang: str = "en") -> pd.DataFrame:
+def feature_catalogue(lang: str = "en", *, ranks: bool = False) -> pd.DataFrame:
     """One row a feature: name, family, unit, direction, reason_code, meaning, when_null.
 
     Parameters
     ----------
     lang : {'en', 'zh'}
         Language of ``meaning`` and ``when_null``.
+    ranks : bool, default False
+        With the places in the whole book, which are built only where a config asks for them.
 
     Returns
     -------
@@ -65,4 +72,4 @@ def feature_catalogue(lang: str = "en") -> pd.DataFrame:
     >>> bool(catalogue["name"].is_unique)
     True
     """
-    return default_registry().catalogue(lang)
+    return default_registry(ranks=ranks).catalogue(lang)

@@ -6,7 +6,8 @@ import re
 from collections.abc import Iterable
 
 from overdue_ml.features.declare import AnyFeature, AttributeFeature, Feature, Window
-from overdue_ml.features.words_zh import EVENTS, FLAGS, MEASURES, NULLS, SENTENCES, STATISTICS
+from overdue_ml.features.ranks import RankFeature
+from overdue_ml.features.words_zh import EVENTS, FLAGS, MEASURES, NULLS, RANKED, SENTENCES, STATISTICS
 
 _FEW = re.compile(r"fewer than two known values \((?P<why>.*)\)")
 
@@ -22,6 +23,8 @@ def meaning_in_chinese(feature: AnyFeature) -> str:
     """
     if isinstance(feature, AttributeFeature):
         return f"本机构登记的客户资料 {feature.column}。"
+    if isinstance(feature, RankFeature):
+        return f"在观察日全部客户中，按{RANKED.get(feature.of, feature.of)}排列的位次（0为最低，1为最高）。"
     if not isinstance(feature, Feature):
         return SENTENCES.get(feature.meaning, feature.meaning)
     event, counted = EVENTS.get(feature.view.event, (feature.view.event, "次"))
@@ -71,6 +74,8 @@ def missing_chinese(features: Iterable[AnyFeature]) -> list[str]:
         if isinstance(feature, Feature):
             wanted.append(("MEASURES", MEASURES, feature.measure.meaning))
             wanted.append(("EVENTS", dict.fromkeys(EVENTS, ""), feature.view.event))
+        elif isinstance(feature, RankFeature):
+            wanted.append(("RANKED", RANKED, feature.of))
         elif not isinstance(feature, AttributeFeature):
             wanted.append(("SENTENCES", SENTENCES, feature.meaning))
         lacking |= {f"{table}: {text}": None for table, words, text in wanted if text not in words}

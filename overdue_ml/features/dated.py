@@ -20,7 +20,7 @@ from overdue_ml.records.facts import known_on_sql
 
 if TYPE_CHECKING:
     from overdue_ml.features.declare import Feature
-    from overdue_ml.features.views import Keys
+    from overdue_ml.features.keys import Keys
 
 _EPOCH = "DATE '1970-01-01'"
 

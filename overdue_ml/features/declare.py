@@ -12,6 +12,7 @@ from typing import Literal
 
 from overdue_ml.errors import ConfigError
 from overdue_ml.features.function import FunctionFeature
+from overdue_ml.features.ranks import RankFeature
 
 Unit = Literal["days", "amount", "ratio", "count", "score", "category"]
 Statistic = Literal[
@@ -410,7 +411,7 @@ class AttributeFeature:
         return {"attribute": self.column}
 
 
-AnyFeature = Feature | DerivedFeature | SqlFeature | AttributeFeature | FunctionFeature
+AnyFeature = Feature | DerivedFeature | SqlFeature | AttributeFeature | FunctionFeature | RankFeature
 
 
 def check_name(name: str) -> str:

@@ -16,30 +16,13 @@ import os
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from typing import Any
 
 import numba as nb
 import numpy as np
-import numpy.typing as npt
 
-from overdue_ml.features.declare import MAX_TERMS, VIEWS, Feature, Measure, Window
+from overdue_ml.features.declare import Feature
+from overdue_ml.features.program import FloatArray, IntArray, Program, compile_program
 
-FloatArray = npt.NDArray[np.float64]
-IntArray = npt.NDArray[np.int64]
-
-_STATISTICS = (
-    "last", "lag", "count", "sum", "mean", "max", "min", "std", "slope", "wmean", "share", "streak", "since",
-    "first",
-)  # fmt: skip
-_ROLLUPS = ("max", "min", "sum", "mean")
-_OPERATORS = ("", ">", ">=", "<=", "<", "==")
-_WINDOW_KINDS = ("events", "days", "all")
-_SIDES = ("known", "past", "ahead")
-#: Statistics that need what others do not: a run through the window, weights, a spread, a trend.
-_USES = (
-    frozenset(_STATISTICS) - {"last", "lag", "streak", "since"},
-    frozenset({"wmean"}), frozenset({"std"}), frozenset({"slope"}), frozenset({"streak", "since"}),
-)  # fmt: skip
 #: ``until_day`` of a state that nothing has replaced.
 NEVER = int(np.iinfo(np.int64).max)
 
@@ -72,91 +55,6 @@ class Events:
     account_start: IntArray
     customer_start: IntArray
     ageing: Mapping[str, int] = field(default_factory=dict)
-
-
-@dataclass(frozen=True)
-class _Program:
-    """Declared features as arrays for the compiled pass."""
-
-    term_coef: FloatArray
-    term_col: IntArray
-    term_lag: IntArray
-    times: IntArray
-    over: IntArray
-    clip: FloatArray
-    where_op: IntArray
-    where_value: FloatArray
-    uses: npt.NDArray[np.bool_]
-    windows: IntArray
-    runs: npt.NDArray[np.bool_]
-    spans: IntArray
-    groups: IntArray
-    features: IntArray
-
-
-def _measure_arrays(measures: Sequence[Measure], columns: tuple[str, ...]) -> dict[str, Any]:
-    n = len(measures)
-    coef = np.zeros((n, MAX_TERMS))
-    col = np.full((n, MAX_TERMS), -1, dtype=np.int64)
-    lag = np.zeros((n, MAX_TERMS), dtype=np.int64)
-    times = np.full((n, 2), -1, dtype=np.int64)
-    over = np.full((n, 2), -1, dtype=np.int64)
-    clip = np.tile(np.array([-np.inf, np.inf]), (n, 1))
-    where_op = np.zeros(n, dtype=np.int64)
-    where_value = np.zeros(n)
-    for i, measure in enumerate(measures):
-        for j, (c, column, steps) in enumerate(measure.terms):
-            coef[i, j], col[i, j], lag[i, j] = c, columns.index(column), steps
-        if measure.times:
-            times[i] = columns.index(measure.times[0]), measure.times[1]
-        if measure.over:
-            over[i] = columns.index(measure.over[0]), measure.over[1]
-        if measure.clip:
-            clip[i] = measure.clip
-        if measure.where:
-            where_op[i], where_value[i] = _OPERATORS.index(measure.where[0]), measure.where[1]
-    return {
-        "term_coef": coef, "term_col": col, "term_lag": lag, "times": times, "over": over, "clip": clip,
-        "where_op": where_op, "where_value": where_value,
-    }  # fmt: skip
-
-
-def _compile(features: Sequence[Feature], columns: tuple[str, ...]) -> _Program:
-    measures: list[Measure] = list(dict.fromkeys(f.measure for f in features))
-    windows: list[Window] = list(dict.fromkeys(f.window for f in features))
-    order = sorted(
-        range(len(features)),
-        key=lambda i: (measures.index(features[i].measure), windows.index(features[i].window)),
-    )
-    rows: list[list[int]] = []
-    groups: list[list[int]] = []
-    for i in order:
-        f = features[i]
-        pair = (measures.index(f.measure), windows.index(f.window))
-        if not groups or (groups[-1][0], groups[-1][1]) != pair:
-            # Features from where to where, values that lags read, whether any statistic reads the window.
-            groups.append([*pair, len(rows), len(rows), 0, 0])
-        rows.append([i, _STATISTICS.index(f.statistic), f.lag, _ROLLUPS.index(f.combine)])
-        groups[-1][3] = len(rows)
-        if f.statistic in ("last", "lag"):
-            groups[-1][4] = max(groups[-1][4], f.lag + 1)
-        else:
-            groups[-1][5] = 1
-    uses = np.zeros((len(measures), len(_USES)), dtype=np.bool_)
-    runs = np.zeros((len(measures), len(windows)), dtype=np.bool_)
-    for m, w, first, stop, *_ in groups:
-        statistics = {_STATISTICS[rows[r][1]] for r in range(first, stop)}
-        uses[m] |= [bool(statistics & named) for named in _USES]
-        runs[m, w] = bool(statistics & _USES[0])
-    return _Program(
-        uses=uses,
-        runs=runs,
-        spans=np.searchsorted([g[0] for g in groups], [[m, m + 1] for m in range(len(measures))]),
-        windows=np.array([[_WINDOW_KINDS.index(w.kind), w.size] for w in windows], dtype=np.int64),
-        groups=np.array(groups, dtype=np.int64),
-        features=np.array(rows, dtype=np.int64),
-        **_measure_arrays(measures, columns),
-    )
 
 
 @nb.njit(cache=True, nogil=True)
@@ -241,11 +139,77 @@ def _compare(low, high, operator, bound, reach, out):  # type: ignore[no-untyped
 def _accumulate(m, series, by_extent, extents, runs, uses, acc):  # type: ignore[no-untyped-def]
     """One run through ``series``: the sums of each window that wants them, into its row of ``acc``."""
     n = i = 0
-    total = weighted = weights = mean = spread = 0.0
-    low, high, oldest = np.inf, -np.inf, np.nan
-    sx = sxx = sxy = 0.0
-    weight = 1.0
-    weigh, spread_out, trend = uses[m, 1], uses[m, 2], uses[m, 3]
+    total, low, high, oldest = 0.0, np.inf, -np.inf, np.nan
+    for k in range(len(by_extent)):
+        w = by_extent[k]
+        if not runs[m, w]:
+            continue
+        while i < extents[w]:
+            v = series[i]
+            i += 1
+            if not np.isnan(v):
+                n += 1
+                total += v
+                low, high, oldest = min(low, v), max(high, v), v
+        acc[w, 2] = n
+        if n > 0:
+            acc[w, 3], acc[w, 4], acc[w, 5], acc[w, 6] = total, total / n, high, low
+            acc[w, 10], acc[w, 13] = acc[w, 4], oldest
+        else:
+            acc[w, 3] = acc[w, 4] = acc[w, 5] = acc[w, 6] = acc[w, 10] = acc[w, 13] = np.nan
+    # Seldom asked for, and each would slow the loop above.
+    if uses[m, 1]:
+        _weigh(m, series, by_extent, extents, runs, acc)
+    if uses[m, 2]:
+        _spread(m, series, by_extent, extents, runs, acc)
+    if uses[m, 3]:
+        _trend(m, series, by_extent, extents, runs, acc)
+
+
+@nb.njit(cache=True, nogil=True)
+def _weigh(m, series, by_extent, extents, runs, acc):  # type: ignore[no-untyped-def]
+    """The mean in which each value weighs half of the one before it."""
+    i = 0
+    weighted, weights, weight = 0.0, 0.0, 1.0
+    for k in range(len(by_extent)):
+        w = by_extent[k]
+        if not runs[m, w]:
+            continue
+        while i < extents[w]:
+            v = series[i]
+            if not np.isnan(v):
+                weighted += weight * v
+                weights += weight
+            weight *= 0.5
+            i += 1
+        acc[w, 9] = weighted / weights if weights > 0.0 else np.nan
+
+
+@nb.njit(cache=True, nogil=True)
+def _spread(m, series, by_extent, extents, runs, acc):  # type: ignore[no-untyped-def]
+    """The standard deviation around the mean (Welford 1962), of two values or more."""
+    n = i = 0
+    mean = spread = 0.0
+    for k in range(len(by_extent)):
+        w = by_extent[k]
+        if not runs[m, w]:
+            continue
+        while i < extents[w]:
+            v = series[i]
+            i += 1
+            if not np.isnan(v):
+                n += 1
+                step = v - mean
+                mean += step / n
+                spread += step * (v - mean)
+        acc[w, 7] = np.sqrt(spread / n) if n > 1 else np.nan
+
+
+@nb.njit(cache=True, nogil=True)
+def _trend(m, series, by_extent, extents, runs, acc):  # type: ignore[no-untyped-def]
+    """The slope of a least-squares line through the values, the oldest first."""
+    n = i = 0
+    total = sx = sxx = sxy = 0.0
     for k in range(len(by_extent)):
         w = by_extent[k]
         if not runs[m, w]:
@@ -255,34 +219,12 @@ def _accumulate(m, series, by_extent, extents, runs, uses, acc):  # type: ignore
             if not np.isnan(v):
                 n += 1
                 total += v
-                low, high, oldest = min(low, v), max(high, v), v
-                if weigh:
-                    weighted += weight * v
-                    weights += weight
-                if spread_out:
-                    step = v - mean
-                    mean += step / n
-                    spread += step * (v - mean)
-                if trend:
-                    sx -= i
-                    sxx += i * i
-                    sxy -= i * v
-            weight *= 0.5
+                sx -= i
+                sxx += i * i
+                sxy -= i * v
             i += 1
-        for s in range(acc.shape[1]):
-            acc[w, s] = np.nan
-        acc[w, 2] = n
-        if n > 0:
-            acc[w, 3], acc[w, 4], acc[w, 5], acc[w, 6] = total, total / n, high, low
-            acc[w, 10], acc[w, 13] = total / n, oldest
-            if weigh:
-                acc[w, 9] = weighted / weights
-        if spread_out and n > 1:
-            acc[w, 7] = np.sqrt(spread / n)
-        if trend and n > 1:
-            width = n * sxx - sx * sx
-            if width > 0.0:
-                acc[w, 8] = (n * sxy - sx * total) / width
+        width = n * sxx - sx * sx
+        acc[w, 8] = (n * sxy - sx * total) / width if n > 1 and width > 0.0 else np.nan
 
 
 @nb.njit(cache=True, nogil=True)
@@ -441,7 +383,6 @@ def run_pass(
     key_start: IntArray,
     key_day: IntArray,
     n_threads: int | None = None,
-    into: tuple[FloatArray, IntArray] | None = None,
 ) -> FloatArray:
     """Compute declared features for given customers and as_of days.
 
@@ -456,33 +397,51 @@ def run_pass(
         as_of in days since 1970-01-01.
     n_threads : int, optional
         Threads over customers; all cores by default. The result does not depend on it.
-    into : tuple of ndarray of float64, shape (n_features, n_rows), and ndarray of int64, shape (n_keys,)
-        Where to write, one row a feature, and the place of each key in it; a new array by default.
 
     Returns
     -------
     ndarray of float64, shape (n_keys, n_features)
-        NaN where a feature is null. Each column stands together in memory. With ``into`` it is the transpose
-        of the array given, whose other places stay as they are.
+        NaN where a feature is null. Each column stands together in memory.
     """
-    program = _compile(features, events.columns)
-    side = _SIDES.index(VIEWS[features[0].measure.view].side)
-    ages = np.array([events.ageing.get(column, 0) for column in events.columns], dtype=np.int64)
-    out, places = into or (np.full((len(features), len(key_day)), np.nan), np.arange(len(key_day)))
+    program = compile_program(features, events.columns)
+    out = np.full((len(features), len(key_day)), np.nan)
+    into = out, np.arange(len(key_day))
     n_customers = len(events.customer_start) - 1
     threads = max(1, min(n_threads or os.cpu_count() or 1, n_customers))
     edges = np.linspace(0, n_customers, threads + 1).astype(np.int64)
 
     def run(part: int) -> None:
-        _pass(
-            edges[part], edges[part + 1], events.values, events.event_day, events.known_day,
-            events.until_day, events.account_start, events.customer_start, ages, side, key_start, key_day,
-            program.term_coef, program.term_col, program.term_lag, program.times, program.over,
-            program.clip, program.where_op, program.where_value, program.uses, program.windows,
-            program.runs, program.spans, program.groups, program.features, places,
-            out,
-        )  # fmt: skip
+        run_program(program, events, range(edges[part], edges[part + 1]), (key_start, key_day), into)
 
     with ThreadPoolExecutor(threads) as pool:
         list(pool.map(run, range(threads)))
     return out.T
+
+
+def run_program(
+    program: Program,
+    events: Events,
+    customers: range,
+    keys: tuple[IntArray, IntArray],
+    into: tuple[FloatArray, IntArray],
+) -> None:
+    """Compute features for some of the customers, in this thread.
+
+    Parameters
+    ----------
+    program : Program
+    events : Events
+    customers : range
+    keys : tuple of ndarray of int64
+        First key of each customer, and the as_of day of each key.
+    into : tuple of ndarray of float64, shape (n_features, n_rows), and ndarray of int64, shape (n_keys,)
+        Where to write, one row a feature, and the place of each key in it.
+    """
+    ages = np.array([events.ageing.get(column, 0) for column in events.columns], dtype=np.int64)
+    _pass(
+        customers.start, customers.stop, events.values, events.event_day, events.known_day,
+        events.until_day, events.account_start, events.customer_start, ages, program.side, *keys,
+        program.term_coef, program.term_col, program.term_lag, program.times, program.over,
+        program.clip, program.where_op, program.where_value, program.uses, program.windows,
+        program.runs, program.spans, program.groups, program.features, into[1], into[0],
+    )  # fmt: skip

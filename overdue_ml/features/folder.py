@@ -18,10 +18,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from overdue_ml.errors import ConfigError, FeatureMismatchError, RecordsError
-from overdue_ml.features.build import epoch_days, feature_rows, nobody_known, refuse_missing
+from overdue_ml.features.build import epoch_days, feature_rows, nobody_known, refuse_missing, whole_book
 from overdue_ml.features.declare import AttributeFeature
+from overdue_ml.features.keys import Keys
 from overdue_ml.features.registry import Registry
-from overdue_ml.features.views import Keys, known_customers
+from overdue_ml.features.views import known_customers
 from overdue_ml.records import Records
 from overdue_ml.records.select import keep_customers
 
@@ -126,11 +127,13 @@ def write_features(
     try:
         _claim(to, manifest)
         parts = []
+        # Ranks are places among everybody: their values are gathered first, in a pass of its own.
+        book = whole_book(records, epoch_days(dates), names, registry, n_threads, customers_per_part)
         for number, first in enumerate(range(0, len(customers), customers_per_part)):
             part = keep_customers(records, customers[first : first + customers_per_part])
             with part.connect() as con:
                 keys = known_customers(con, part, epoch_days(dates))
-            frame = feature_rows(part, keys, names, registry, n_threads, records)
+            frame = feature_rows(part, keys, names, registry, n_threads, records, book)
             table = _table(keys, frame)
             # The same values twice, of which the writer needs one.
             del part, frame

@@ -21,10 +21,11 @@ from overdue_ml.errors import ConfigError, FeatureMismatchError
 from overdue_ml.features.catalogue import default_registry
 from overdue_ml.features.declare import AnyFeature, DerivedFeature, Feature, SqlFeature
 from overdue_ml.features.function import FunctionFeature
+from overdue_ml.features.ranks import RankFeature
 from overdue_ml.features.registry import SQL_TABLES, Registry
 
-_KINDS = (Feature, DerivedFeature, SqlFeature, FunctionFeature)
-_HOW = "FEATURES = [...] with SqlFeature, FunctionFeature, Feature or DerivedFeature"
+_KINDS = (Feature, DerivedFeature, SqlFeature, FunctionFeature, RankFeature)
+_HOW = "FEATURES = [...] with SqlFeature, FunctionFeature, Feature, DerivedFeature or RankFeature"
 
 
 @dataclass(frozen=True)
@@ -33,7 +34,7 @@ class OwnFeatures:
 
     Parameters
     ----------
-    features : tuple of SqlFeature, FunctionFeature, Feature or DerivedFeature
+    features : tuple of SqlFeature, FunctionFeature, Feature, DerivedFeature or RankFeature
     sha256 : str
         Of the file that they came from, 64 hexadecimal digits; empty where they came from none.
 
@@ -77,7 +78,13 @@ class OwnFeatures:
 GivenFeatures = Path | OwnFeatures | Sequence[AnyFeature]
 
 
-def registry_with(attributes: Sequence[str], own: OwnFeatures | None) -> Registry:
+def ranks_of(meta: Mapping[str, Any]) -> bool:
+    """Whether a model was trained with ranks; ``meta`` is what travels with it."""
+    config = meta.get("config") or {}
+    return bool((config.get("features") or {}).get("ranks", False))
+
+
+def registry_with(attributes: Sequence[str], own: OwnFeatures | None, *, ranks: bool = False) -> Registry:
     """The default registry, and a user's own features after it.
 
     Parameters
@@ -85,13 +92,15 @@ def registry_with(attributes: Sequence[str], own: OwnFeatures | None) -> Registr
     attributes : sequence of str
         Columns of ``customers``.
     own : OwnFeatures or None
+    ranks : bool, default False
+        With the places in the whole book; of a model, as :func:`ranks_of` says.
 
     Raises
     ------
     ConfigError
         If a name is taken or against the grammar, or the pass cannot compute a feature.
     """
-    registry = default_registry(attributes)
+    registry = default_registry(attributes, ranks=ranks)
     for feature in own.features if own else ():
         registry.register(feature)
     return registry

@@ -14,11 +14,13 @@ from overdue_ml.features.declare import (
     MAX_TERMS,
     VIEWS,
     AnyFeature,
+    AttributeFeature,
     DerivedFeature,
     Feature,
     SqlFeature,
     check_name,
 )
+from overdue_ml.features.ranks import RankFeature
 
 #: Tables whose rows as known on a date an SqlFeature can aggregate.
 SQL_TABLES = ("accounts", "statements")
@@ -41,7 +43,8 @@ class Registry:
         ------
         ConfigError
             If the name is taken or against the grammar, a part of a derived feature is unknown, the
-            pass cannot compute the measure, or an aggregate reads a table it cannot.
+            pass cannot compute the measure, an aggregate reads a table it cannot, or what a rank ranks is
+            unknown, a category or ranked itself.
         """
         name = check_name(feature.name)
         if name in self._features:
@@ -58,7 +61,19 @@ class Registry:
             for part in (feature.left, feature.right):
                 if part not in self._features:
                     raise ConfigError(f"'{name}' is derived from '{part}', which is not declared before it")
+        if isinstance(feature, RankFeature):
+            self._check_ranked(feature)
         self._features[name] = feature
+
+    def _check_ranked(self, feature: RankFeature) -> None:
+        if feature.source not in self._features:
+            raise ConfigError(f"'{feature.name}' ranks '{feature.source}', which is not declared before it")
+        parts = self.closure([feature.source])
+        if any(isinstance(part, AttributeFeature | RankFeature) for part in parts):
+            raise ConfigError(
+                f"'{feature.name}' ranks '{feature.source}', which is a category or a rank",
+                expected="a feature that is a number and is not made of ranks",
+            )
 
     def __getitem__(self, name: str) -> AnyFeature:
         try:
@@ -78,7 +93,7 @@ class Registry:
         return len(self._features)
 
     def closure(self, names: Iterable[str]) -> list[AnyFeature]:
-        """The named features and the parts they are derived from, parts first."""
+        """The named features and what they are derived from or rank, parts first."""
         found: dict[str, AnyFeature] = {}
 
         def visit(name: str) -> None:
@@ -86,6 +101,8 @@ class Registry:
             if isinstance(feature, DerivedFeature):
                 visit(feature.left)
                 visit(feature.right)
+            elif isinstance(feature, RankFeature):
+                visit(feature.source)
             found.setdefault(name, feature)
 
         for name in names:

@@ -15,9 +15,10 @@ from overdue_ml.errors import ConfigError, RecordsError
 from overdue_ml.features.build import available_features, feature_rows, refuse_missing
 from overdue_ml.features.catalogue import default_registry
 from overdue_ml.features.declare import AttributeFeature
-from overdue_ml.features.engine import IntArray
+from overdue_ml.features.keys import Keys
+from overdue_ml.features.program import IntArray
 from overdue_ml.features.registry import Registry
-from overdue_ml.features.views import Keys, known_customers
+from overdue_ml.features.views import known_customers
 from overdue_ml.records import Records
 from overdue_ml.records.dates import parse_date
 from overdue_ml.records.select import keep_customers

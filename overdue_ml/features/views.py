@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import duckdb
 import numpy as np
 import pandas as pd
 
 from overdue_ml.features.dated import DATED_VIEWS, missing_from_dated
 from overdue_ml.features.declare import AnyFeature, AttributeFeature, DerivedFeature, Feature
-from overdue_ml.features.engine import NEVER, Events, IntArray
+from overdue_ml.features.engine import NEVER, Events
 from overdue_ml.features.function import FunctionFeature
+from overdue_ml.features.keys import Keys
 from overdue_ml.features.people import PEOPLE_COLUMNS, people_needs
+from overdue_ml.features.program import IntArray
+from overdue_ml.features.ranks import RankFeature
 from overdue_ml.features.states import STATE_COLUMNS, STATE_NEEDS
 from overdue_ml.records import Records
 from overdue_ml.records.facts import account_known_sql, known_on_sql
@@ -81,6 +82,8 @@ def is_available(feature: AnyFeature, records: Records, registry_lookup: dict[st
             is_available(registry_lookup[part], records, registry_lookup)
             for part in (feature.left, feature.right)
         )
+    if isinstance(feature, RankFeature):
+        return is_available(registry_lookup[feature.source], records, registry_lookup)
     if isinstance(feature, AttributeFeature):
         return feature.column in records.columns("customers")
     if isinstance(feature, FunctionFeature):
@@ -109,6 +112,8 @@ def missing_columns(
     if isinstance(feature, DerivedFeature):
         parts = (registry_lookup[feature.left], registry_lookup[feature.right])
         return set().union(*(missing_columns(p, records, registry_lookup) for p in parts))
+    if isinstance(feature, RankFeature):
+        return missing_columns(registry_lookup[feature.source], records, registry_lookup)
     if isinstance(feature, AttributeFeature):
         return set() if feature.column in records.columns("customers") else {f"customers.{feature.column}"}
     if isinstance(feature, FunctionFeature):
@@ -145,52 +150,6 @@ def _missing_from_states(feature: Feature, records: Records) -> set[str]:
     tables = {table: set(records.columns(table)) for table in ("instalments", "payments")}
     missing = {need for need in needs if need.split(".")[1] not in tables[need.split(".")[0]]}
     return missing | {f"instalments.{column}" for column in feature.columns - known}
-
-
-@dataclass(frozen=True)
-class Keys:
-    """The rows to compute: customers sorted by id, each with its as_of days.
-
-    Attributes
-    ----------
-    customer_ids : ndarray of str, shape (n_customers,)
-    start : ndarray of int64, shape (n_customers + 1,)
-    day : ndarray of int64, shape (n_keys,)
-        Days since 1970-01-01.
-    """
-
-    customer_ids: np.ndarray
-    start: IntArray
-    day: IntArray
-
-    def frame(self) -> pd.DataFrame:
-        """Columns ``customer_id`` and ``as_of`` (datetime64[s]), one row a key."""
-        return pd.DataFrame(
-            {
-                "customer_id": pd.array(np.repeat(self.customer_ids, np.diff(self.start)), dtype="str"),
-                "as_of": self.day.astype("datetime64[D]").astype("datetime64[s]"),
-            }
-        )
-
-    def rows_of(self, customer_ids: np.ndarray) -> tuple[IntArray, IntArray]:
-        """Positions of the keys of some customers, and where those of each begin.
-
-        Parameters
-        ----------
-        customer_ids : ndarray of str, shape (n,)
-            Sorted; those without a key have none.
-
-        Returns
-        -------
-        rows : ndarray of int64
-        start : ndarray of int64, shape (n + 1,)
-        """
-        place = np.searchsorted(self.customer_ids, customer_ids)
-        place = np.minimum(place, len(self.customer_ids) - 1)
-        sizes = np.where(self.customer_ids[place] == customer_ids, np.diff(self.start)[place], 0)
-        start = np.concatenate([[0], np.cumsum(sizes)]).astype(np.int64)
-        rows = np.arange(start[-1]) + np.repeat(self.start[place] - start[:-1], sizes)
-        return rows.astype(np.int64), start
 
 
 def known_customers(con: duckdb.DuckDBPyConnection, records: Records, as_of_days: IntArray) -> Keys:

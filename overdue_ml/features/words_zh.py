@@ -150,10 +150,37 @@ MEASURES: dict[str, str] = {
         "他处贷款机构数（最近360天内有新增债务）",
 }  # fmt: skip
 
+#: What a rank is by.
+RANKED: dict[str, str] = {
+    "the weighted mean of days past due over the latest 6 statements": "最近6期账单逾期天数的加权平均值",
+    "the mean amount paid over the latest 6 statements": "最近6期账单还款金额的平均值",
+    "the latest balance": "最近一期账单余额",
+    "the mean balance of the latest 6 statements": "最近6期账单余额的平均值",
+    "the share of the credit limit in use": "信用额度使用率",
+    "the mean spending over the latest 6 statements": "最近6期账单消费金额的平均值",
+    "all credit limits together": "信用额度合计",
+    "the mean of days past due over the latest 6 instalments": "最近6期应还款逾期天数的平均值",
+    "days past due times amounts of the latest 6 instalments": "最近6期应还款逾期天数与金额乘积之和",
+    "all amounts that are past due and unpaid": "逾期未还金额合计",
+    "the amount of the next instalment": "下一期应还金额",
+    "what is still to be paid in the next 31 days": "未来31天内待还金额",
+    "what is still to be paid in all": "待还金额合计",
+    "what was paid in 90 days": "90天内还款金额",
+    "the principals of all loans together": "全部贷款本金合计",
+    "the mean of the latest 6 incomes": "最近6笔收入的平均值",
+    "the income of 90 days": "90天内收入",
+    "the income of 360 days": "360天内收入",
+    "what is to be paid in the next 31 days for each unit of income": "未来31天内待还金额与收入之比",
+    "the balance of debts elsewhere": "他处负债余额",
+    "the share of limits elsewhere in use": "他处额度使用率",
+    "dues here and elsewhere for each unit of income": "本机构及他处应还金额与收入之比",
+}  # fmt: skip
+
 #: What a null means.
 NULLS: dict[str, str] = {
     "never in the known history": "已知记录中从未发生",
     "one of its two parts is null": "两个组成部分之一为空",
+    "the value that is ranked is null": "所排列的值为空",
     "not given": "未登记",
     "not known": "未知",
     "no account known": "无已知账户",

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from overdue_ml.errors import ConfigError
-from overdue_ml.explain import load_wording
+from overdue_ml.explain import Wording, load_wording
 from overdue_ml.features import (
     AttributeFeature,
     DerivedFeature,
@@ -22,6 +22,7 @@ from overdue_ml.features import (
 )
 from overdue_ml.features.chinese import meaning_in_chinese, null_in_chinese
 from overdue_ml.features.declare import AnyFeature
+from overdue_ml.features.ranks import RankFeature
 
 COMMAND = "python -m overdue_ml.jobs.document --out docs"
 #: Name of the page in each language.
@@ -70,7 +71,7 @@ table, in English or Chinese.
 - *Higher is*: the direction that a monotone model holds a feature to; – where neither is certain.
 - *Reason*: the reason under which the feature's contribution is explained on a customer card.
 - *Null*: what a null means. Nulls reach the model as they are.
-- *Made of*: tables, or the two features that are put together.
+- *Made of*: tables, or the features that are put together or ranked.
 
 Columns of `customers` that a config names under `attributes` come in besides, as categories named
 `attr_<column>`.
@@ -83,9 +84,24 @@ Columns of `customers` that a config names under `attributes` come in besides, a
 - *数值越高*：单调模型所遵循的方向；“–”表示方向不定。
 - *原因*：客户卡片上解释该特征贡献时所用的原因。
 - *为空的情形*：空值的含义。空值原样进入模型。
-- *来源*：所用的表，或参与运算的两个特征。
+- *来源*：所用的表，或参与运算、排列的特征。
 
 配置项 `attributes` 所列的 `customers` 列另作为类别特征加入，名称为 `attr_<列名>`。
+""",
+}
+_RANKS = {
+    "en": """## Places in the whole book (`*_rank`, {n})
+
+Not built unless a config says `features: {{ranks: true}}`, or a registry is made with `ranks=True`. The place
+of a customer among all customers known on the same as_of date: 0.5 is the middle, equal values share a place.
+Amounts drift with prices and the state of a book; places do not. They are the only features that depend on
+other customers: always on the whole book, also where only a part of it is asked for.
+""",
+    "zh": """## 全部客户中的位次（`*_rank`，{n}个）
+
+仅当配置为 `features: {{ranks: true}}`，或以 `ranks=True` 建立特征表时才计算。位次是客户在同一观察日全部已知
+客户中的排列位置：0.5为居中，数值相同者位次相同。金额随物价与整体状况漂移，位次则不会。这是唯一取决于其他客户的
+特征：即使只计算部分客户，也始终以全部客户为准。
 """,
 }
 _GENERATED = {
@@ -122,21 +138,33 @@ def render_catalogue(registry: Registry, lang: str) -> str:
         raise ConfigError(f"there is no catalogue in '{lang}'", expected=" or ".join(PAGES))
     titles = load_wording(lang)
     families: dict[str, list[AnyFeature]] = {}
+    ranks = [feature for feature in registry if isinstance(feature, RankFeature)]
     for feature in registry:
+        if isinstance(feature, RankFeature):
+            continue
         families.setdefault(feature.family, []).append(feature)
     untitled = [family for family in families if family not in _FAMILIES[lang]]
     if untitled:
         raise ConfigError(
             f"the families {', '.join(untitled)} have no title", next_step="add one for each language"
         )
-    parts = [_GENERATED[lang].format(command=COMMAND), _INTRODUCTION[lang].format(n=len(registry))]
+    parts = [
+        _GENERATED[lang].format(command=COMMAND),
+        _INTRODUCTION[lang].format(n=len(registry) - len(ranks)),
+    ]
     for family, features in families.items():
-        rows = [_HEADS[lang], ("---",) * len(_HEADS[lang])]
-        rows += [_row(f, titles.title(f.reason), lang) for f in features]
         parts.append(f"## {_FAMILIES[lang][family]} (`{family}`, {len(features)})\n")
-        parts += [f"| {' | '.join(row)} |" for row in rows]
-        parts.append("")
+        parts += _table(features, titles, lang)
+    if ranks:
+        parts.append(_RANKS[lang].format(n=len(ranks)))
+        parts += _table(ranks, titles, lang)
     return "\n".join(parts)
+
+
+def _table(features: Sequence[AnyFeature], titles: Wording, lang: str) -> list[str]:
+    rows = [_HEADS[lang], ("---",) * len(_HEADS[lang])]
+    rows += [_row(f, titles.title(f.reason), lang) for f in features]
+    return [*(f"| {' | '.join(row)} |" for row in rows), ""]
 
 
 def _row(feature: AnyFeature, title: str, lang: str) -> tuple[str, ...]:
@@ -154,6 +182,8 @@ def _row(feature: AnyFeature, title: str, lang: str) -> tuple[str, ...]:
 def _made_of(feature: AnyFeature) -> str:
     if isinstance(feature, DerivedFeature):
         return f"`{feature.left}` {_OPERATORS[feature.operator]} `{feature.right}`"
+    if isinstance(feature, RankFeature):
+        return f"`{feature.source}`"
     if isinstance(feature, Feature):
         view = feature.measure.view
         tables = ", ".join(f"`{table}`" for table in _TABLES.get(view, (view,)))
@@ -164,7 +194,7 @@ def _made_of(feature: AnyFeature) -> str:
 
 
 def write_catalogue(out: Path) -> list[Path]:
-    """Write the pages of the default registry.
+    """Write the pages of the default registry, with the ranks that it can have.
 
     Parameters
     ----------
@@ -176,7 +206,7 @@ def write_catalogue(out: Path) -> list[Path]:
     list of Path
     """
     out.mkdir(parents=True, exist_ok=True)
-    registry = default_registry()
+    registry = default_registry(ranks=True)
     paths = []
     for lang, name in PAGES.items():
         path = out / name

@@ -6,6 +6,7 @@ from overdue_ml.records.load import Records, load_records
 from overdue_ml.records.settlement import SettlementRules, compute_facts
 from overdue_ml.records.settlement_sql import settle
 from overdue_ml.records.simulate import simulate, simulate_to
+from overdue_ml.records.states import read_unsettled
 from overdue_ml.records.suggest import suggest_mapping
 from overdue_ml.records.validate import FreshnessResult, RuleResult, TableResult, ValidationReport
 
@@ -21,6 +22,7 @@ __all__ = [
     "compute_next_due",
     "iter_histories",
     "load_records",
+    "read_unsettled",
     "settle",
     "simulate",
     "simulate_to",

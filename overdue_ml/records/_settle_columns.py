@@ -7,11 +7,24 @@ import math
 import numba as nb
 import numpy as np
 
-from overdue_ml.records._ledger import NONE, UNITS
-
-#: Columns of a state; the first holds the account, and within one account the slot.
-SLOT, NUMBER, FROM, UNTIL, DUE_DATE, DUE, PAID, SETTLED, SETTLED_ON = range(9)
-N_PAYMENTS, N_REVERSALS, TECHNICAL, RECEIVED, LAST, N_COLUMNS = range(9, 15)
+from overdue_ml.records.state_columns import (
+    DUE,
+    DUE_DATE,
+    FROM,
+    LAST,
+    N_PAYMENTS,
+    N_REVERSALS,
+    NONE,
+    NUMBER,
+    PAID,
+    RECEIVED,
+    SETTLED,
+    SETTLED_ON,
+    SLOT,
+    TECHNICAL,
+    UNITS,
+    UNTIL,
+)
 
 
 @nb.njit(cache=True, nogil=True)

@@ -16,7 +16,8 @@ import numba as nb
 import numpy as np
 
 from overdue_ml.records._ledger import NEVER, NONE
-from overdue_ml.records._settle_columns import (
+from overdue_ml.records._settle_columns import round_up
+from overdue_ml.records.state_columns import (
     DUE,
     DUE_DATE,
     FROM,
@@ -32,7 +33,6 @@ from overdue_ml.records._settle_columns import (
     SLOT,
     TECHNICAL,
     UNTIL,
-    round_up,
 )  # fmt: skip
 
 # A slot is an instalment of the account, counted by number. The queue holds those in force by (due date,
@@ -100,6 +100,9 @@ def _seen(known, as_of_days):  # type: ignore[no-untyped-def]
     """The first day on which what is known from ``known`` is looked at."""
     if len(as_of_days) == 0:
         return known
+    # With one date, or in the past of them all, there is nothing to search.
+    if known <= as_of_days[0]:
+        return np.int64(as_of_days[0])
     i = np.searchsorted(as_of_days, known)
     return np.int64(as_of_days[i]) if i < len(as_of_days) else NEVER
 

@@ -47,7 +47,7 @@ def terms_of(tolerance_amount: float, tolerance_ratio: float, as_of: AsOf | Sequ
 def settle_blocks(
     rows: Rows,
     terms: Terms,
-    accounts: range,
+    accounts: range | Sequence[range],
     convert: Callable[[Int64Array, Int64Array], _T],
     n_threads: int | None = None,
 ) -> list[_T]:
@@ -57,7 +57,8 @@ def settle_blocks(
     ----------
     rows : Rows
     terms : Terms
-    accounts : range
+    accounts : range or sequence of range
+        The blocks, where they must not be cut anywhere.
     convert : callable
         Gets the states of a block and their order, as ``settle_accounts`` gives them.
     n_threads : int, optional
@@ -68,17 +69,20 @@ def settle_blocks(
     # A buffer for each thread: fresh memory for each block costs more than filling it.
     buffers = threading.local()
 
-    def run(first: int) -> _T:
+    def run(block: range) -> _T:
         out = getattr(buffers, "out", _NO_STATES)
-        stop = min(first + _BLOCK, accounts.stop)
-        ledger, offset = rows.part(first, stop)
-        buffers.out, order = settle_accounts(ledger, terms, (first, stop, offset), out)
+        ledger, offset = rows.part(block.start, block.stop)
+        buffers.out, order = settle_accounts(ledger, terms, (block.start, block.stop, offset), out)
         return convert(buffers.out, order)
 
+    with ThreadPoolExecutor(n_threads or os.cpu_count() or 1) as pool:
+        return list(pool.map(run, _cut(accounts) if isinstance(accounts, range) else accounts))
+
+
+def _cut(accounts: range) -> list[range]:
     # Without accounts one empty block gives the columns and their types.
     firsts = range(accounts.start, max(accounts.stop, accounts.start + 1), _BLOCK)
-    with ThreadPoolExecutor(n_threads or os.cpu_count() or 1) as pool:
-        return list(pool.map(run, firsts))
+    return [range(first, min(first + _BLOCK, accounts.stop)) for first in firsts]
 
 
 def histories_of(accounts: Accounts, states: Int64Array, order: Int64Array) -> pa.Table:

@@ -4,16 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from overdue_ml.errors import ConfigError
-from overdue_ml.records._ledger import Int64Array, Terms
-from overdue_ml.records._ledger_reading import Source, read_ledger
-from overdue_ml.records._states import histories_of, settle_blocks, terms_of
+from overdue_ml.records._ledger import Int64Array
+from overdue_ml.records._ledger_reading import Source
+from overdue_ml.records._states import histories_of, settle_blocks
 from overdue_ml.records.dates import AsOf
-from overdue_ml.records.settlement import SettlementRules, rules_for
+from overdue_ml.records.settlement import SettlementRules
+from overdue_ml.records.states import UnsettledAccounts, customer_ranges, read_unsettled
 
 
 def compute_histories(
@@ -115,33 +114,14 @@ def iter_histories(
     """
     if accounts_per_part < 1:
         raise ConfigError(f"accounts_per_part is {accounts_per_part}", expected="at least 1")
-    if not 0 <= wait_days <= 3660:
-        raise ConfigError(f"wait_days is {wait_days}", expected="a number from 0 to 3660")
-    rules = rules_for(source, rules)
-    terms = terms_of(rules.tolerance_amount, rules.tolerance_ratio, as_of)
-    return _parts(source, rules, terms, wait_days, accounts_per_part)
+    return _parts(read_unsettled(source, rules, as_of=as_of, wait_days=wait_days), accounts_per_part)
 
 
-def _parts(
-    source: Source, rules: SettlementRules, terms: Terms, wait_days: int, accounts_per_part: int
-) -> Iterator[pa.Table]:
-    accounts, rows = read_ledger(source, rules.posting_lag_days, wait_days, by_customer=True)
+def _parts(unsettled: UnsettledAccounts, accounts_per_part: int) -> Iterator[pa.Table]:
+    accounts = unsettled.accounts
 
     def convert(states: Int64Array, order: Int64Array) -> pa.Table:
         return histories_of(accounts, states, order)
 
-    for part in _split(accounts.customers, accounts_per_part):
-        yield pa.concat_tables(settle_blocks(rows, terms, part, convert))
-
-
-def _split(customers: pa.Array, size: int) -> Iterator[range]:
-    """Ranges of at least ``size`` accounts that end where a customer does; a null is nobody's customer."""
-    changes = pc.fill_null(pc.not_equal(customers[1:], customers[:-1]), True)
-    ends = np.append(np.flatnonzero(changes.to_numpy(zero_copy_only=False)) + 1, len(customers))
-    first = 0
-    while first < len(customers):
-        stop = int(ends[min(int(np.searchsorted(ends, first + size)), len(ends) - 1)])
-        yield range(first, stop)
-        first = stop
-    if not len(customers):
-        yield range(0)
+    for part in customer_ranges(accounts.customers, accounts_per_part):
+        yield pa.concat_tables(settle_blocks(unsettled.rows, unsettled.terms, part, convert))

@@ -14,6 +14,7 @@ from overdue_ml.features import (
     DerivedFeature,
     Feature,
     Measure,
+    RankFeature,
     Registry,
     SqlFeature,
     days,
@@ -38,12 +39,12 @@ def said(measure, statistic, window=ALL, lag=0):
 
 
 def test_every_feature_has_chinese_words():
-    lacking = missing_chinese(default_registry())
+    lacking = missing_chinese(default_registry(ranks=True))
     assert not lacking, "add to overdue_ml/features/words_zh.py:\n" + "\n".join(lacking)
 
 
 def test_no_english_is_left():
-    catalogue = feature_catalogue("zh")
+    catalogue = feature_catalogue("zh", ranks=True)
     # Names of features and columns, and the one abbreviation that is used in Chinese too.
     allowed = re.compile(r"\b[a-z]+(?:_[a-z0-9]+)+\b|DPD")
     for text in [*catalogue["meaning"], *catalogue["when_null"]]:
@@ -54,7 +55,7 @@ def test_no_english_is_left():
 
 
 def test_only_the_words_differ_between_the_languages():
-    english, chinese = feature_catalogue(), feature_catalogue(lang="zh")
+    english, chinese = feature_catalogue(ranks=True), feature_catalogue(lang="zh", ranks=True)
     assert list(english) == list(chinese)
     same = ["name", "family", "unit", "direction", "reason_code"]
     assert english[same].equals(chinese[same])
@@ -128,10 +129,11 @@ def test_what_is_missing_is_named_with_its_table():
 
 def test_no_word_is_kept_that_nothing_says():
     """Texts that were changed in English leave their old translation behind."""
-    features = list(default_registry(["job"]))
+    features = list(default_registry(["job"], ranks=True))
     meanings = {f.measure.meaning if isinstance(f, Feature) else f.meaning for f in features}
     assert not set(words_zh.MEASURES) - meanings
     assert not set(words_zh.SENTENCES) - meanings
+    assert not set(words_zh.RANKED) - {f.of for f in features if isinstance(f, RankFeature)}
     nulls = {f.when_null for f in features} | {
         f.measure.when_null for f in features if isinstance(f, Feature)
     }

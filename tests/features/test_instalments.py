@@ -6,6 +6,7 @@ import math
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -19,7 +20,6 @@ from overdue_ml.features import (
     Measure,
     Registry,
     available_features,
-    build,
     build_features,
     days,
     default_registry,
@@ -28,9 +28,10 @@ from overdue_ml.features import (
 from overdue_ml.features.account import account_features
 from overdue_ml.features.engine import NEVER, Events, run_pass
 from overdue_ml.features.instalments import instalment_features
+from overdue_ml.features.keys import Keys
 from overdue_ml.features.repayment import DERIVED, statement_features
-from overdue_ml.features.views import Keys
 from overdue_ml.records import load_records
+from overdue_ml.records.states import UnsettledAccounts
 
 D = dt.date.fromisoformat
 NAMES = [feature.name for feature in instalment_features()]
@@ -336,13 +337,13 @@ def test_one_date_at_a_time_gives_the_same(loans, frame):
         assert alone.to_numpy().tobytes() == same.to_numpy().tobytes()
 
 
-@pytest.mark.parametrize("accounts_per_part", [1, 2, 7])
-def test_parts_and_threads_change_nothing(monkeypatch, ledgers, accounts_per_part):
+@pytest.mark.parametrize("accounts_per_block", [1, 2, 7])
+def test_blocks_and_threads_change_nothing(monkeypatch, ledgers, accounts_per_block):
     records = ledgers.bulk(n_customers=30, n_instalments=20)
     dates = [ledgers.day(120), ledgers.day(430)]
     whole = build_features(records, dates, NAMES, n_threads=1)
-    parts = functools.partial(build.iter_histories, accounts_per_part=accounts_per_part)
-    monkeypatch.setattr(build, "iter_histories", parts)
+    visit = functools.partialmethod(UnsettledAccounts.visit, accounts_per_block=accounts_per_block)
+    monkeypatch.setattr(UnsettledAccounts, "visit", visit)
     assert (
         build_features(records, dates, NAMES, n_threads=2).to_numpy().tobytes() == whole.to_numpy().tobytes()
     )
@@ -350,10 +351,11 @@ def test_parts_and_threads_change_nothing(monkeypatch, ledgers, accounts_per_par
 
 def test_keys_of_some_customers():
     keys = Keys(np.array(["A", "C", "D"], dtype=object), np.array([0, 2, 3, 6]), np.arange(10, 16))
-    rows, start = keys.rows_of(np.array(["B", "C", "D", "E"], dtype=object))
-    assert rows.tolist() == [2, 3, 4, 5]
     # B and E have none.
-    assert start.tolist() == [0, 0, 1, 4, 4]
+    assert keys.places_of(pa.array(["B", "C", "D", "E", None])).tolist() == [-1, 1, 2, -1, -1]
+    rows, start = keys.rows_of(np.array([2, 1, 0]))
+    assert rows.tolist() == [3, 4, 5, 2, 0, 1]
+    assert start.tolist() == [0, 3, 4, 6]
 
 
 #: What must not fall when something is paid later: days late, how often, what is unpaid.

@@ -1,0 +1,68 @@
+"""The rows that features are computed for: customers, each with its as_of days."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from overdue_ml.features.program import IntArray
+
+
+@dataclass(frozen=True)
+class Keys:
+    """The rows to compute: customers sorted by id, each with its as_of days.
+
+    Attributes
+    ----------
+    customer_ids : ndarray of str, shape (n_customers,)
+    start : ndarray of int64, shape (n_customers + 1,)
+    day : ndarray of int64, shape (n_keys,)
+        Days since 1970-01-01.
+    """
+
+    customer_ids: np.ndarray
+    start: IntArray
+    day: IntArray
+
+    def frame(self) -> pd.DataFrame:
+        """Columns ``customer_id`` and ``as_of`` (datetime64[s]), one row a key."""
+        return pd.DataFrame(
+            {
+                "customer_id": pd.array(np.repeat(self.customer_ids, np.diff(self.start)), dtype="str"),
+                "as_of": self.day.astype("datetime64[D]").astype("datetime64[s]"),
+            }
+        )
+
+    def places_of(self, customers: pa.Array) -> IntArray:
+        """Positions of some customers among those of the keys, -1 where they have none.
+
+        Parameters
+        ----------
+        customers : pyarrow.Array of str, shape (n,)
+        """
+        own = pa.array(self.customer_ids, type=customers.type)
+        found = pc.fill_null(pc.index_in(customers, own, skip_nulls=True), -1)
+        return np.asarray(found.to_numpy(zero_copy_only=False), dtype=np.int64)
+
+    def rows_of(self, places: IntArray) -> tuple[IntArray, IntArray]:
+        """Positions of the keys of some customers, and where those of each begin.
+
+        Parameters
+        ----------
+        places : ndarray of int64, shape (n,)
+            Of :meth:`places_of`, none below zero.
+
+        Returns
+        -------
+        rows : ndarray of int64
+        start : ndarray of int64, shape (n + 1,)
+        """
+        first = self.start[places]
+        sizes = self.start[places + 1] - first
+        start = np.zeros(len(places) + 1, dtype=np.int64)
+        np.cumsum(sizes, out=start[1:])
+        return np.arange(start[-1]) + np.repeat(first - start[:-1], sizes), start
