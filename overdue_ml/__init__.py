@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from overdue_ml.config import TrainConfig as TrainConfig
     from overdue_ml.config import load_config as load_config
     from overdue_ml.errors import OverdueMLError as OverdueMLError
+    from overdue_ml.explain import TreeShap as TreeShap
     from overdue_ml.explain import explain_scores as explain_scores
     from overdue_ml.explain import sum_by_reason as sum_by_reason
     from overdue_ml.explain import top_reasons as top_reasons
@@ -36,7 +37,9 @@ if TYPE_CHECKING:
     from overdue_ml.labels import split_by_time as split_by_time
     from overdue_ml.labels import verdicts_by_date as verdicts_by_date
     from overdue_ml.metrics import evaluate_scores as evaluate_scores
+    from overdue_ml.model import FeatureSelector as FeatureSelector
     from overdue_ml.model import OverdueClassifier as OverdueClassifier
+    from overdue_ml.model import tune as tune
     from overdue_ml.records import Records as Records
     from overdue_ml.records import SettlementRules as SettlementRules
     from overdue_ml.records import compute_facts as compute_facts
@@ -51,6 +54,7 @@ __version__ = "0.1.0"
 
 _HOME = {
     "FeatureBuilder": "features",
+    "FeatureSelector": "model",
     "FunctionFeature": "features",
     "LabelsConfig": "config",
     "OverdueClassifier": "model",
@@ -63,6 +67,7 @@ _HOME = {
     "SqlFeature": "features",
     "TimeSeriesPanelSplit": "labels",
     "TrainConfig": "config",
+    "TreeShap": "explain",
     "audit_leakage": "features",
     "build_features": "features",
     "compute_facts": "records",
@@ -86,6 +91,7 @@ _HOME = {
     "split_by_time": "labels",
     "sum_by_reason": "explain",
     "top_reasons": "explain",
+    "tune": "model",
     "verdicts_by_date": "labels",
 }
 

@@ -173,7 +173,7 @@ class TestTypes:
             (ModelConfig, "subsample: true", ["subsample", "valid number"]),
             (ModelConfig, "subsample: 0", ["subsample", "greater than 0"]),
             (ModelConfig, "subsample: 1.01", ["subsample", "less than or equal to 1"]),
-            (ModelConfig, "calibration: Platt", ["calibration", "'platt', 'beta', 'isotonic' or 'none'"]),
+            (ModelConfig, "calibration: Platt", ["calibration", "'isotonic', 'venn_abers', 'none' or 'auto'"]),
             (
                 ModelConfig,
                 "learning_rte: 0.1",
@@ -309,6 +309,7 @@ class TestHash:
             dict: {"accounts": {"source": "loans"}},
         }
         named = {"csv_delimiter": ";", "csv_encoding": "latin-1", "calibration": "beta", "top": [0.3]}
+        named |= {"lang": "zh", "segments": ["other"], "amount": "other_amount", "min_group_rows": 50}
         for model in (RecordsConfig, ModelConfig, EvaluationConfig):
             seen = {config_hash(model())}
             for name in model.model_fields:

@@ -216,7 +216,9 @@ class SplitConfig(_Settings):
 class ModelConfig(_Settings):
     """Arguments of :class:`overdue_ml.OverdueClassifier`; see there.
 
-    ``monotone`` holds every feature to the direction that the registry gives it.
+    ``monotone`` holds every feature to the direction that the registry gives it; ``monotone_cost`` measures
+    what that costs, by training again without. ``recency_half_life_days`` is the age of an as_of date at
+    which its rows count half.
     """
 
     n_estimators: int = Field(default=400, ge=1)
@@ -229,18 +231,52 @@ class ModelConfig(_Settings):
     subsample: float = Field(default=0.7, gt=0.0, le=1.0)
     max_bin: int = Field(default=63, ge=2, le=65535)
     monotone: bool = False
-    calibration: Literal["platt", "beta", "isotonic", "none"] = "platt"
+    monotone_cost: bool = False
+    calibration: Literal["platt", "beta", "isotonic", "venn_abers", "none", "auto"] = "platt"
+    recency_half_life_days: float | None = Field(default=None, gt=0.0)
     cv: int = Field(default=5, ge=2)
     early_stopping_rounds: int | None = Field(default=None, ge=1)
     random_state: int = 0
 
 
 class EvaluationConfig(_Settings):
-    """Bootstrap resamples and the shares at which capture and lift are read."""
+    """What the evaluation of a training run reports, and in which language.
+
+    Parameters
+    ----------
+    n_boot : int
+        Bootstrap resamples of the intervals; 0 for none.
+    level : float
+        Coverage of the intervals.
+    top : list of float
+        Shares of the ranked list at which capture and lift are read.
+    lang : {'en', 'zh'}
+        Language of the evaluation page.
+    segments : list of str or None
+        Columns of ``accounts`` or ``customers`` by which the metrics are split; None for ``product`` where
+        accounts have it.
+    amount : str or None
+        Feature that tells the amount at stake, for amount bands and lift in money; None for the first of the
+        usual ones that is there.
+    capacity : float
+        Share of the book that a team can work on: where the old and the new score are compared.
+    fairness_threshold : float or None
+        Probability from which on a row counts as selected in the fairness report, as the medium tier has it;
+        None for the riskiest ``capacity``.
+    min_group_rows, min_group_overdue : int
+        A group of fewer rows, or fewer overdue or other rows, is shown without figures.
+    """
 
     n_boot: int = Field(default=200, ge=0)
     level: float = Field(default=0.95, gt=0.0, lt=1.0)
     top: list[float] = [0.05, 0.1, 0.2]
+    lang: Literal["en", "zh"] = "en"
+    segments: list[str] | None = None
+    amount: str | None = None
+    capacity: float = Field(default=0.1, gt=0.0, le=1.0)
+    fairness_threshold: float | None = Field(default=0.2, gt=0.0, lt=1.0)
+    min_group_rows: int = Field(default=100, ge=10)
+    min_group_overdue: int = Field(default=10, ge=1)
 
 
 class AuditConfig(_Settings):
@@ -293,6 +329,46 @@ class SelectionConfig(_Settings):
     keep: int | None = Field(default=None, ge=1)
 
 
+class FeaturesConfig(_Settings):
+    """Which kinds of features a model may be trained on besides the default ones.
+
+    Parameters
+    ----------
+    ranks : bool
+        Also places of customers in the whole book of the date (``<feature>_rank``).
+    """
+
+    ranks: bool = False
+
+
+class TuningConfig(_Settings):
+    """Search for better settings of the model before it is trained; off by default.
+
+    Parameters
+    ----------
+    trials : int
+        Settings to try, those of ``model`` first; 0 is no limit where ``minutes`` is given, else off.
+    minutes : float or None
+        Stop after the trial during which so many minutes are over. What is found then depends on the
+        machine; with ``trials`` alone it does not.
+    folds : int
+        The last as_of dates of the training rows, each tried on dates whose labels were final by then;
+        with too few of them folds of customers.
+    criterion : {'log_loss', 'stability'}
+        Mean log loss of the folds, or the mean Gini by date less penalties for falling and wobbling.
+    """
+
+    trials: int = Field(default=0, ge=0)
+    minutes: float | None = Field(default=None, gt=0.0)
+    folds: int = Field(default=4, ge=2)
+    criterion: Literal["log_loss", "stability"] = "log_loss"
+
+    @property
+    def wanted(self) -> bool:
+        """Whether there is anything to try."""
+        return self.trials > 0 or self.minutes is not None
+
+
 class TrainConfig(_Settings):
     """``configs/train.yaml``: everything a training run depends on besides the records."""
 
@@ -300,7 +376,10 @@ class TrainConfig(_Settings):
     labels: LabelsConfig = LabelsConfig()
     split: SplitConfig = SplitConfig()
     model: ModelConfig = ModelConfig()
+    tuning: TuningConfig = TuningConfig()
+    challenger: Literal["none", "scorecard", "logistic"] = "none"
     evaluation: EvaluationConfig = EvaluationConfig()
+    features: FeaturesConfig = FeaturesConfig()
     selection: SelectionConfig = SelectionConfig()
     audit: AuditConfig = AuditConfig()
     experiment: str = "overdue"

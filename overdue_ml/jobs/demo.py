@@ -21,10 +21,11 @@ from overdue_ml.errors import ConfigError
 from overdue_ml.explain import load_wording
 from overdue_ml.jobs.explain import run_explain
 from overdue_ml.jobs.progress import Progress, Silent
+from overdue_ml.jobs.promote import run_promote
 from overdue_ml.jobs.score import ScoreResult, ScoreSettings, run_score
 from overdue_ml.jobs.train import TrainResult, run_train
 from overdue_ml.records import Records, load_records
-from overdue_ml.tracking import load_model, open_store, promote
+from overdue_ml.tracking import load_model, open_store
 
 AS_OF = dt.date(2005, 9, 30)
 #: Observation points of the out-of-time check: each label is final before the last of them.
@@ -102,11 +103,10 @@ def run_demo(source: Path, models: Path, out: Path, progress: Progress | None = 
         evaluation=EvaluationConfig(n_boot=100),
     )
     out_of_time = run_train(records, config, check, None)
-    store = open_store(models)
     assert trained.run is not None
     name, version = trained.run.model_name, trained.run.version
-    promote(store, name, version, "champion", by="demo", reason="the demo's only candidate")
-    registered = load_model(store, f"{name}@champion")
+    run_promote(models, version, "champion", "demo", "the demo's candidate", name)
+    registered = load_model(open_store(models), f"{name}@champion")
     # The statements of September are due by the end of October.
     settings = ScoreSettings(reminders=RemindersConfig(lead_days=31), records=config)
     scored = run_score(source, AS_OF, registered, out, settings, replace=True, progress=progress)

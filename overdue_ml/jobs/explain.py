@@ -75,7 +75,8 @@ def find_run(scores: Path) -> Path:
     )
 
 
-def _row(path: Path, customer_id: str) -> pd.Series:
+def read_row(path: Path, customer_id: str) -> pd.Series:
+    """The row of one customer in a table of a scoring run, its pages checked."""
     table = pq.read_table(path, page_checksum_verification=True)
     found = table.filter(pc.equal(table.column("customer_id"), customer_id)).to_pandas()
     if found.empty:
@@ -174,12 +175,14 @@ def run_explain(
     manifest = read_manifest(folder)
     described = manifest.get("own_features")
     own = None if own is None else own_features_of(described, own)
-    registry = registry_with(manifest["settings"]["records"]["attributes"], own)
+    attributes = manifest["settings"]["records"]["attributes"]
+    # Runs of before there were ranks do not say.
+    registry = registry_with(attributes, own, ranks=bool(manifest.get("ranks", False)))
     declared = _Declared.of(registry, described["features"] if described else [])
     words = _with_meanings(load_wording(lang, wording), declared.own)
     check_wording(words, declared.reasons.values(), declared.reasons)
-    row = _row(folder / "scores.parquet", customer_id)
-    contributions = _row(folder / "contributions.parquet", customer_id).drop("customer_id")
+    row = read_row(folder / "scores.parquet", customer_id)
+    contributions = read_row(folder / "contributions.parquet", customer_id).drop("customer_id")
     records = _scored_records(manifest, source)
     by_reason = sum_by_reason(contributions.drop("base").astype(float).to_frame().T, declared.reasons).iloc[0]
     as_of = dt.date.fromisoformat(manifest["as_of"])

@@ -22,6 +22,7 @@ from overdue_ml.features import (
     OwnFeatures,
     build_features,
     own_features_of,
+    ranks_of,
     registry_with,
 )
 from overdue_ml.jobs.output import whole_folder, write_csv, write_json, write_parquet
@@ -74,7 +75,7 @@ def check_feature_set(model: ScoringModel, attributes: list[str], own: OwnFeatur
     FeatureMismatchError
         If a feature is unknown or any definition changed.
     """
-    registry = registry_with(attributes, own)
+    registry = registry_with(attributes, own, ranks=ranks_of(model.meta))
     unknown = [name for name in model.feature_names if name not in registry]
     if unknown:
         raise FeatureMismatchError(
@@ -119,7 +120,7 @@ def score_book(
     """
     check_feature_set(model, list(model.meta["attributes"]), own)
     progress.stage("building features")
-    registry = registry_with(model.meta["attributes"], own)
+    registry = registry_with(model.meta["attributes"], own, ranks=ranks_of(model.meta))
     features = build_features(records, as_of, model.feature_names, registry=registry).droplevel("as_of_date")
     progress.stage(f"scoring {len(features):,} customers")
     log_odds = model.classifier.decision_function(features)
@@ -137,6 +138,7 @@ def score_book(
             "customer_id": features.index.astype("str"),
             "as_of_date": as_of,
             "p_overdue": p,
+            **_interval(model, log_odds),
             "log_odds": log_odds,
             "points": compute_points(p, config.points),
             "tier": assign_tiers(p, due_amount, config.tiers),
@@ -148,6 +150,14 @@ def score_book(
         }
     )
     return pd.concat([scores, reasons.reset_index(drop=True)], axis=1), features, contributions
+
+
+def _interval(model: ScoringModel, log_odds: np.ndarray) -> dict[str, np.ndarray]:
+    """Columns p_low and p_high; none of a model from before there were intervals."""
+    if model.classifier.interval_ is None:
+        return {}
+    low, high = model.classifier.interval_of_log_odds(log_odds).T
+    return {"p_low": low, "p_high": high}
 
 
 def run_score(
@@ -213,6 +223,7 @@ def run_score(
             contributions.values.to_numpy(), contributions.base, scores["log_odds"].to_numpy()
         ),
         "labels": model.meta["config"]["labels"],
+        "ranks": ranks_of(model.meta),
         "unknown_categories": model.classifier.count_unknown_categories(features),
         "drift": [[row.feature, row.psi, row.status] for row in drift.head(11).itertuples()],
         "settings": {

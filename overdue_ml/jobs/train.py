@@ -21,11 +21,14 @@ from overdue_ml.features import (
     own_features,
     registry_with,
 )
+from overdue_ml.jobs.assessment import Trained
 from overdue_ml.jobs.audit import audit_training
 from overdue_ml.jobs.evidence import write_evidence
+from overdue_ml.jobs.fitting import compare_model, fit_model
+from overdue_ml.jobs.output import write_json
 from overdue_ml.jobs.progress import Progress, Silent
 from overdue_ml.jobs.sample import Sample, Scored, draw_sample
-from overdue_ml.metrics import Reference, fit_reference
+from overdue_ml.metrics import Reference, evaluate_scores, fit_reference
 from overdue_ml.model import (
     Evaluation,
     FeatureSelector,
@@ -83,22 +86,6 @@ def _select(sample: Sample, config: SelectionConfig, seed: int) -> tuple[list[st
             next_step="give records that vary between customers, or wider limits",
         )
     return columns, selector.report_
-
-
-def _fit(
-    sample: Sample, columns: list[str], directions: Mapping[str, int], config: TrainConfig
-) -> OverdueClassifier:
-    settings = config.model.model_dump()
-    monotone = settings.pop("monotone")
-    constraints = {name: d for name in columns if (d := directions[name])} if monotone else None
-    classifier = OverdueClassifier(monotone_constraints=constraints, **settings)
-    part = sample.labels[sample.train]
-    return classifier.fit(
-        sample.features.loc[sample.train, columns],
-        part["is_overdue"].to_numpy().astype(int),
-        groups=part.index.get_level_values("customer_id"),
-        dates=part.index.get_level_values("as_of_date"),
-    )
 
 
 def _audit(
@@ -178,15 +165,14 @@ def run_train(
     progress.stage("reading records")
     records = source if isinstance(source, Records) else load_records(source, records_config)
     progress.stage("building features and labels")
-    registry = registry_with(records.config.attributes, own)
+    registry = registry_with(records.config.attributes, own, ranks=config.features.ranks)
     sample = draw_sample(records, config, registry)
     columns, selection = _select(sample, config.selection, config.model.random_state)
     progress.stage("auditing the features for leakage")
     audit = _audit(records, sample, columns, config, registry)
-    progress.stage(f"training on {int(sample.train.sum()):,} rows and {len(columns)} features")
-    classifier = _fit(sample, columns, {f.name: f.direction for f in registry}, config)
+    fitted = fit_model(sample, columns, registry, config, models, progress)
     progress.stage("evaluating on rows that were set aside")
-    scored = Scored.of(classifier, sample, columns)
+    scored = Scored.of(fitted.classifier, sample, columns)
     evaluation = evaluate_model(
         scored.target, scored.p, scored.log_odds, scored.features.index, scored.train_p, config.evaluation
     )
@@ -194,20 +180,15 @@ def run_train(
         "leakage_audit": audit,
         "selection": selection.to_dict(),
     }
+    facts |= fitted.facts | compare_model(fitted, sample, columns, registry, config, progress)
     if own:
         facts["own_features"] = own.describe()
     configs = {
         "config": config.model_dump(mode="json"),
         "records_config": records.config.model_dump(mode="json"),
     }
-    model = ScoringModel(
-        classifier=classifier,
-        feature_set_hash=registry.feature_set_hash(columns),
-        reasons={name: registry[name].reason for name in columns},
-        units={name: registry[name].unit for name in columns},
-        references=_references(sample.features.loc[sample.train, columns], scored.train_p),
-        meta=facts | configs,
-    )
+    references = _references(sample.features.loc[sample.train, columns], scored.train_p)
+    model = _scoring_model(fitted.classifier, registry, references, facts | configs)
     importance = _importance(model, scored)
     with tempfile.TemporaryDirectory() as folder:
         bundle = Path(folder) / "bundle"
@@ -215,11 +196,31 @@ def run_train(
         run = None
         if models is not None:
             progress.stage("recording the run and registering the model")
-            files = write_evidence(
-                Path(folder), configs, evaluation, facts, importance, scored, sample.verdicts
-            )
-            run = _record(models, config, model, bundle, bundle_hash, evaluation, files)
+            trained = Trained(records, sample, scored, registry, model, evaluation, importance, config)
+            files = write_evidence(Path(folder), trained, models)
+            if "tuning" in facts:
+                write_json(facts["tuning"], files["evaluation"] / "tuning.json")
+            metrics = _metrics(evaluation, sample, scored)
+            used = config.model_copy(update={"model": fitted.settings})
+            run = _record(models, used, model, bundle, bundle_hash, metrics, files)
     return TrainResult(model, bundle_hash, evaluation, importance, facts, run)
+
+
+def _scoring_model(
+    classifier: OverdueClassifier,
+    registry: Registry,
+    references: Mapping[str, Reference],
+    meta: Mapping[str, Any],
+) -> ScoringModel:
+    columns = [str(name) for name in classifier.feature_names_in_]
+    return ScoringModel(
+        classifier=classifier,
+        feature_set_hash=registry.feature_set_hash(columns),
+        reasons={name: registry[name].reason for name in columns},
+        units={name: registry[name].unit for name in columns},
+        references=references,
+        meta=meta,
+    )
 
 
 def _importance(model: ScoringModel, scored: Scored) -> pd.Series:
@@ -234,19 +235,26 @@ def _references(features: pd.DataFrame, p: np.ndarray) -> dict[str, Reference]:
     return found | {"p_overdue": fit_reference(p)}
 
 
+def _metrics(evaluation: Evaluation, sample: Sample, scored: Scored) -> dict[str, float]:
+    """By split: ``test_`` and, of the rows fitted on, ``train_``; without a prefix those of the test."""
+    overall = evaluation.overall
+    test = dict(zip(overall["metric"], overall["value"].astype(float), strict=True))
+    fitted = evaluate_scores(sample.labels["is_overdue"][sample.train].to_numpy().astype(int), scored.train_p)
+    train = dict(zip(fitted["metric"], fitted["value"].astype(float), strict=True))
+    by_split = {f"{part}_{k}": v for part, m in (("test", test), ("train", train)) for k, v in m.items()}
+    return test | by_split | {"score_psi": evaluation.score_psi}
+
+
 def _record(
     models: Path,
     config: TrainConfig,
     model: ScoringModel,
     bundle: Path,
     bundle_hash: str,
-    evaluation: Evaluation,
+    metrics: dict[str, float],
     files: dict[str, Path],
 ) -> RegisteredRun:
     facts = model.meta
-    overall = evaluation.overall
-    metrics = dict(zip(overall["metric"], overall["value"].astype(float), strict=True))
-    metrics["score_psi"] = evaluation.score_psi
     params = {f"model.{k}": v for k, v in config.model.model_dump().items()}
     params |= {
         "labels.source": config.labels.source,

@@ -11,7 +11,9 @@ from overdue_ml.metrics.calibration import (
     compute_ece,
     compute_log_loss,
 )
+from overdue_ml.metrics.fairness import compare_groups
 from overdue_ml.metrics.intervals import Interval, bootstrap_interval, paired_difference
+from overdue_ml.metrics.money import money_curve, money_table
 from overdue_ml.metrics.portfolio import (
     DPD_BUCKETS,
     aged_book,
@@ -28,6 +30,8 @@ from overdue_ml.metrics.ranking import (
     compute_ks,
     compute_lift,
 )
+from overdue_ml.metrics.rules import SingleRule, find_best_rule
+from overdue_ml.metrics.segments import OTHER, UNKNOWN, SmallGroups, evaluate_segments, pool_small
 from overdue_ml.metrics.stability import (
     Reference,
     compute_csi,
@@ -39,18 +43,25 @@ from overdue_ml.metrics.stability import (
     stability_score,
 )
 from overdue_ml.metrics.summary import evaluate_scores
+from overdue_ml.metrics.swap import MIN_SHOWN_ROWS, select_top, swap_set
 
 __all__ = [
     "DPD_BUCKETS",
+    "MIN_SHOWN_ROWS",
+    "OTHER",
+    "UNKNOWN",
     "Interval",
     "Recalibration",
     "Reference",
+    "SingleRule",
+    "SmallGroups",
     "aged_book",
     "bootstrap_interval",
     "calibration_slope_intercept",
     "calibration_table",
     "capture_curve",
     "capture_rate",
+    "compare_groups",
     "compute_auc",
     "compute_average_precision",
     "compute_brier",
@@ -64,11 +75,18 @@ __all__ = [
     "compute_psi_categorical",
     "dpd_bucket",
     "evaluate_scores",
+    "evaluate_segments",
     "expected_overdue_capture",
+    "find_best_rule",
     "fit_reference",
+    "money_curve",
+    "money_table",
     "paired_difference",
+    "pool_small",
     "psi_from_counts",
     "psi_status",
     "roll_rate_matrix",
+    "select_top",
     "stability_score",
+    "swap_set",
 ]

@@ -192,7 +192,7 @@ def calibration_table(
     # Sums over sorted values, so that the last digit does not depend on the order of the rows either.
     mean_p = np.add.reduceat(probability[order], starts) / n
     hits = np.bincount(code, weights=target).astype(np.float64)
-    low, high = _wilson(hits, n.astype(np.float64))
+    low, high = wilson_interval(hits, n.astype(np.float64))
     rate = hits / n
     return pd.DataFrame(
         {
@@ -274,7 +274,8 @@ def _bin_codes(p: FloatArray, n_bins: int, strategy: Strategy) -> IntArray:
     return np.searchsorted(np.unique(code), code).astype(np.int64)
 
 
-def _wilson(hits: FloatArray, n: FloatArray, level: float = 0.95) -> tuple[FloatArray, FloatArray]:
+def wilson_interval(hits: FloatArray, n: FloatArray, level: float = 0.95) -> tuple[FloatArray, FloatArray]:
+    """Low and high end of the Wilson interval of ``hits / n``, each of shape (n_shares,)."""
     z = NormalDist().inv_cdf((1 + level) / 2)
     rate = hits / n
     centre = (rate + z**2 / (2 * n)) / (1 + z**2 / n)

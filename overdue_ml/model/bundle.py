@@ -24,6 +24,7 @@ from overdue_ml.errors import ModelError
 from overdue_ml.metrics import Reference
 from overdue_ml.model.calibration import calibrator_from_dict
 from overdue_ml.model.classifier import OverdueClassifier
+from overdue_ml.model.interval import ScoreBand
 
 FORMAT = 1
 MODEL_FILE = "model.json"
@@ -117,6 +118,7 @@ def save_bundle(model: ScoringModel, folder: Path) -> str:
         "categories": {str(k): v for k, v in clf.categories_.items()},
         "classes": [_plain(v) for v in clf.classes_],
         "calibrator": clf.calibrator_.to_dict(),
+        "interval": None if clf.interval_ is None else clf.interval_.to_dict(),
         "parameters": _parameters(clf),
         "references": {name: ref.to_dict() for name, ref in model.references.items()},
         "meta": dict(model.meta),
@@ -220,7 +222,11 @@ def _restore(payload: Mapping[str, Any], texts: list[str]) -> ScoringModel:
     clf.n_features_in_ = len(payload["features"])
     clf.categories_ = {int(k): list(v) for k, v in payload["categories"].items()}
     clf.calibrator_ = calibrator_from_dict(payload["calibrator"])
+    # Models from before intervals have none.
+    interval = payload.get("interval")
+    clf.interval_ = None if interval is None else ScoreBand.from_dict(interval)
     clf.out_of_fold_log_odds_ = None
+    clf.calibration_choice_ = None
     clf.boosters_ = [lgb.Booster(model_str=text) for text in texts]
     clf.n_trees_ = int(clf.boosters_[0].num_trees())
     if any(booster.num_feature() != clf.n_features_in_ for booster in clf.boosters_):

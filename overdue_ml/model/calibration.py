@@ -13,6 +13,10 @@ import numpy as np
 import numpy.typing as npt
 
 from overdue_ml.errors import ModelError
+from overdue_ml.model.venn_abers import VennAbersCalibrator, fit_venn_abers
+
+#: Every kind, the simplest first.
+KINDS = ("none", "platt", "beta", "isotonic", "venn_abers")
 
 FloatArray = npt.NDArray[np.float64]
 
@@ -139,7 +143,7 @@ def fit_calibrator(
 
     Parameters
     ----------
-    kind : {'platt', 'beta', 'isotonic', 'none'}
+    kind : {'platt', 'beta', 'isotonic', 'venn_abers', 'none'}
     log_odds : ndarray of float64, shape (n_samples,)
         Of a model that did not see these rows.
     y : ndarray of {0, 1}, shape (n_samples,)
@@ -152,7 +156,7 @@ def fit_calibrator(
     Raises
     ------
     ValueError
-        If ``kind`` is not one of the four.
+        If ``kind`` is not one of the five.
 
     References
     ----------
@@ -180,7 +184,9 @@ def fit_calibrator(
         return IsotonicCalibrator(
             tuple(float(v) for v in fitted.X_thresholds_), tuple(float(v) for v in fitted.y_thresholds_)
         )
-    raise ValueError(f"calibration must be one of 'platt', 'beta', 'isotonic', 'none', got {kind!r}")
+    if kind == "venn_abers":
+        return fit_venn_abers(log_odds, y, sample_weight)
+    raise ValueError(f"calibration must be one of {KINDS}, got {kind!r}")
 
 
 def calibrator_from_dict(data: Mapping[str, Any]) -> Calibrator:
@@ -201,6 +207,8 @@ def calibrator_from_dict(data: Mapping[str, Any]) -> Calibrator:
             return BetaCalibrator(float(data["a"]), float(data["b"]), float(data["c"]))
         if kind == "isotonic":
             return IsotonicCalibrator(tuple(float(v) for v in data["x"]), tuple(float(v) for v in data["y"]))
+        if kind == "venn_abers":
+            return VennAbersCalibrator.from_dict(data)
     except (KeyError, TypeError, ValueError) as error:
         raise ModelError(f"the calibrator cannot be read: {error}", where="model.json") from error
     raise ModelError(f"the calibrator kind {kind!r} is unknown", where="model.json")

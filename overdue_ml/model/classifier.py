@@ -2,38 +2,25 @@
 
 from __future__ import annotations
 
-from numbers import Integral
 from typing import Any, Self
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 from joblib import Parallel, delayed
-from sklearn.base import BaseEstimator, ClassifierMixin
-from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold, check_cv
+from sklearn.base import ClassifierMixin
 from sklearn.utils import Tags
-from sklearn.utils.multiclass import check_classification_targets
-from sklearn.utils.validation import (
-    _check_feature_names,
-    _check_sample_weight,
-    check_is_fitted,
-    column_or_1d,
-    validate_data,
-)
+from sklearn.utils.validation import check_is_fitted
 
+from overdue_ml.errors import ModelError
+from overdue_ml.model._training import FloatArray, IndexArray, MemberTraining
 from overdue_ml.model.calibration import Calibrator, IdentityCalibrator, fit_calibrator
-from overdue_ml.model.encoding import category_levels, count_unknown, encode
-
-FloatArray = npt.NDArray[np.float64]
-IndexArray = npt.NDArray[np.intp]
-
-#: Smallest value of each setting that is a whole number.
-_WHOLE = {
-    "n_estimators": 1, "min_child_samples": 1, "max_depth": 1, "num_leaves": 2, "max_bin": 2,
-}  # fmt: skip
+from overdue_ml.model.calibration_choice import CalibrationChoice, choose_calibrator
+from overdue_ml.model.encoding import count_unknown
+from overdue_ml.model.interval import ScoreBand, fit_band
 
 
-class OverdueClassifier(ClassifierMixin, BaseEstimator):
+class OverdueClassifier(ClassifierMixin, MemberTraining):
     """Gradient-boosted trees for the probability of going overdue.
 
     The bag has one LightGBM model for each fold, trained on the rows of all the others with a seed of its
@@ -59,7 +46,9 @@ class OverdueClassifier(ClassifierMixin, BaseEstimator):
     max_bin : int, default 63
     monotone_constraints : dict of str to {-1, 0, 1}, optional
         Feature name to direction of the log-odds: +1 never falls as the feature rises.
-    calibration : {'platt', 'beta', 'isotonic', 'none'}, default 'platt'
+    calibration : {'platt', 'beta', 'isotonic', 'venn_abers', 'none', 'auto'}, default 'platt'
+        With ``auto`` the one with the lowest log loss on held-out rows, later in time where there are
+        several ``dates``; see :func:`overdue_ml.model.choose_calibrator`.
     cv : int, splitter or iterable of (train, held out) positions, default 5
         Folds, and so members of the bag. A number means stratified folds in random order, grouped where
         ``groups`` are given; rows that a splitter never holds out do not take part in calibration.
@@ -81,6 +70,10 @@ class OverdueClassifier(ClassifierMixin, BaseEstimator):
     boosters_ : list of lightgbm.Booster
         One for each fold; a single one on all rows where a class is too small to be split.
     calibrator_ : Calibrator
+    calibration_choice_ : CalibrationChoice or None
+        What ``calibration='auto'`` compared.
+    interval_ : ScoreBand or None
+        Fitted on the same log-odds as the calibrator; None where that was not fitted.
     out_of_fold_log_odds_ : ndarray of float64, shape (n_samples,)
         What the calibrator was fitted on, NaN for a row never held out; None where it was not fitted.
     n_trees_ : int
@@ -163,7 +156,7 @@ class OverdueClassifier(ClassifierMixin, BaseEstimator):
         groups : array of shape (n_samples,), optional
             Customer of each row: no customer is on both sides of a fold.
         dates : array of shape (n_samples,), optional
-            as_of date of each row; used by early stopping.
+            as_of date of each row; used by early stopping and by ``calibration='auto'``.
 
         Returns
         -------
@@ -174,188 +167,12 @@ class OverdueClassifier(ClassifierMixin, BaseEstimator):
         ValueError
             If labels, weights, constraints or numbers cannot be used.
         """
-        self._check_parameters()
-        # Names and shape first, so that every later message can speak of columns.
-        matrix = self._design(X, reset=True)
-        y = column_or_1d(y, warn=True)
-        if len(y) != len(matrix):
-            raise ValueError(f"X has {len(matrix)} rows and y has {len(y)}")
-        target = self._encode_target(y)
-        weight = (
-            None
-            if sample_weight is None
-            else _check_sample_weight(sample_weight, matrix, dtype=np.float64, ensure_non_negative=True)
-        )
-        if weight is not None and len(np.unique(target[weight > 0])) < 2:
-            raise ValueError(
-                "Classifier can't train when only one class is present after removing zero weights"
-            )
+        matrix, target, weight = self._prepare(X, y, sample_weight)
         for name, values in (("groups", groups), ("dates", dates)):
             if values is not None and len(values) != len(matrix):
                 raise ValueError(f"X has {len(matrix)} rows and {name} has {len(values)}")
-        self._constraints = self._constraint_vector()
         self._fit_members(matrix, target, weight, groups, dates)
         return self
-
-    def _check_parameters(self) -> None:
-        for name, least in _WHOLE.items():
-            value = getattr(self, name)
-            if not isinstance(value, Integral) or value < least:
-                raise ValueError(f"{name} must be a whole number of at least {least}, got {value!r}")
-        for name in ("cv", "early_stopping_rounds"):
-            value, least = getattr(self, name), 2 if name == "cv" else 1
-            if isinstance(value, Integral) and value < least:
-                raise ValueError(f"{name} must be at least {least}, got {value!r}")
-        for name in ("colsample_bytree", "subsample"):
-            if not 0 < getattr(self, name) <= 1:
-                raise ValueError(f"{name} must be above 0 and at most 1, got {getattr(self, name)!r}")
-        if not self.learning_rate > 0 or not self.reg_lambda >= 0:
-            raise ValueError(
-                "learning_rate must be above 0 and reg_lambda not below, "
-                f"got {self.learning_rate!r} and {self.reg_lambda!r}"
-            )
-        if self.calibration not in ("platt", "beta", "isotonic", "none"):
-            raise ValueError(
-                f"calibration must be one of 'platt', 'beta', 'isotonic', 'none', got {self.calibration!r}"
-            )
-
-    def _design(self, X: Any, *, reset: bool) -> FloatArray:
-        """A float64 matrix: LightGBM aborts the interpreter on much of what is not one."""
-        if isinstance(X, pd.DataFrame):
-            if reset:
-                self.categories_ = category_levels(X)
-            elif hasattr(self, "feature_names_in_"):
-                # Before categories are looked up by position, where a moved column would mislead.
-                _check_feature_names(self, X, reset=False)
-            encoded = encode(X, self.categories_) if len(X.columns) else X
-        else:
-            if reset:
-                self.categories_ = {}
-            encoded = X
-        matrix = validate_data(
-            self, encoded, reset=reset, dtype=np.float64, ensure_all_finite="allow-nan", order="C"
-        )
-        return np.asarray(matrix, dtype=np.float64)
-
-    def _encode_target(self, y: npt.NDArray[Any]) -> FloatArray:
-        if pd.isna(y).any():
-            raise ValueError("y contains missing labels; drop rows that have not matured")
-        check_classification_targets(y)
-        self.classes_, codes = np.unique(y, return_inverse=True)
-        if len(self.classes_) == 1:
-            raise ValueError(
-                f"Classifier can't train when only one class is present: every label is {self.classes_[0]!r}"
-            )
-        if len(self.classes_) > 2:
-            raise ValueError(
-                "Only binary classification is supported. The type of the target is multiclass: "
-                f"{len(self.classes_)} classes, {list(self.classes_[:5])}"
-            )
-        return codes.astype(np.float64)
-
-    def _constraint_vector(self) -> list[int] | None:
-        if not self.monotone_constraints:
-            return None
-        names = list(getattr(self, "feature_names_in_", []))
-        unknown = sorted(set(self.monotone_constraints) - set(names))
-        if unknown:
-            raise ValueError(f"monotone_constraints name columns that X does not have: {unknown[:5]}")
-        wrong = {k: v for k, v in self.monotone_constraints.items() if v not in (-1, 0, 1)}
-        if wrong:
-            raise ValueError(f"monotone_constraints must be -1, 0 or 1, got {wrong}")
-        vector = [int(self.monotone_constraints.get(name, 0)) for name in names]
-        for position in self.categories_:
-            if vector[position]:
-                raise ValueError(f"'{names[position]}' is a category and cannot be monotone")
-        return vector if any(vector) else None
-
-    def _params(self, seed: int) -> dict[str, Any]:
-        return {
-            "objective": "binary",
-            "learning_rate": self.learning_rate,
-            "num_leaves": self.num_leaves,
-            "max_depth": self.max_depth,
-            "min_child_samples": self.min_child_samples,
-            "reg_lambda": self.reg_lambda,
-            "colsample_bytree": self.colsample_bytree,
-            "subsample": self.subsample,
-            "subsample_freq": 1 if self.subsample < 1.0 else 0,
-            "max_bin": self.max_bin,
-            "monotone_constraints": self._constraints,
-            "seed": seed,
-            "deterministic": True,
-            # Determinism needs one of the two; by row is slower where few columns are drawn for a tree.
-            "force_col_wise": True,
-            "num_threads": 1,
-            "verbosity": -1,
-        }
-
-    def _dataset(self, matrix: FloatArray, target: FloatArray, weight: FloatArray | None) -> Any:
-        import lightgbm as lgb
-
-        return lgb.Dataset(
-            matrix,
-            label=target,
-            weight=weight,
-            categorical_feature=sorted(self.categories_) or "auto",
-            params={"max_bin": self.max_bin, "verbosity": -1},
-            free_raw_data=True,
-        )
-
-    def _train(
-        self, matrix: FloatArray, target: FloatArray, weight: FloatArray | None, seed: int, n_trees: int
-    ) -> Any:
-        import lightgbm as lgb
-
-        return lgb.train(self._params(seed), self._dataset(matrix, target, weight), num_boost_round=n_trees)
-
-    def _choose_trees(
-        self,
-        matrix: FloatArray,
-        target: FloatArray,
-        weight: FloatArray | None,
-        dates: Any,
-        seed: int,
-    ) -> int:
-        """Number of trees by early stopping on the latest dates; all of them without dates to stop on."""
-        if self.early_stopping_rounds is None:
-            return int(self.n_estimators)
-        # Codes in the order of time, whatever the dates are written in; -1 where one is missing.
-        when = pd.factorize(np.asarray(dates), sort=True)[0] if dates is not None else np.zeros(0, np.intp)
-        if len(np.unique(when)) < 2 or when.min() < 0:
-            raise ValueError("early_stopping_rounds needs dates, none missing, with at least two values")
-        import lightgbm as lgb
-
-        late = when == when.max()
-        if min(len(np.unique(target[late])), len(np.unique(target[~late]))) < 2:
-            raise ValueError("early stopping needs both classes on the latest date and before it")
-        early_weight = None if weight is None else weight[~late]
-        valid = self._dataset(matrix[late], target[late], None if weight is None else weight[late])
-        train = self._dataset(matrix[~late], target[~late], early_weight)
-        booster = lgb.train(
-            self._params(seed) | {"metric": "binary_logloss"},
-            train,
-            num_boost_round=self.n_estimators,
-            valid_sets=[valid.set_reference(train)],
-            callbacks=[lgb.early_stopping(self.early_stopping_rounds, verbose=False)],
-        )
-        return max(1, int(booster.best_iteration))
-
-    def _folds(self, target: FloatArray, groups: Any) -> list[tuple[IndexArray, IndexArray]]:
-        """Positions to train on and to hold out; none where a class is too small to stand on both sides."""
-        rows = np.zeros((len(target), 1))
-        if not isinstance(self.cv, Integral):
-            return list(check_cv(self.cv, target, classifier=True).split(rows, target, groups))
-        smallest = int(np.bincount(target.astype(int)).min())
-        codes = None if groups is None else pd.factorize(np.asarray(groups))[0]
-        if codes is not None:
-            smallest = min(smallest, *(len(np.unique(codes[target == label])) for label in (0, 1)))
-        n_folds = min(int(self.cv), smallest)
-        if n_folds < 2:
-            return []
-        splitter = StratifiedKFold if codes is None else StratifiedGroupKFold
-        folds = splitter(n_folds, shuffle=True, random_state=self.random_state)
-        return list(folds.split(rows, target, codes))
 
     def _fit_members(
         self,
@@ -386,16 +203,41 @@ class OverdueClassifier(ClassifierMixin, BaseEstimator):
         for (_, held_out), booster in zip(folds, self.boosters_, strict=False):
             if len(held_out):
                 log_odds[held_out] = booster.predict(matrix[held_out], raw_score=True)
-        self._calibrate(log_odds, target, weight)
+        self._calibrate(log_odds, target, weight, dates)
 
-    def _calibrate(self, log_odds: FloatArray, target: FloatArray, weight: FloatArray | None) -> None:
+    def _calibrate(
+        self, log_odds: FloatArray, target: FloatArray, weight: FloatArray | None, dates: Any
+    ) -> None:
         self.out_of_fold_log_odds_ = None
         self.calibrator_: Calibrator = IdentityCalibrator()
+        self.calibration_choice_: CalibrationChoice | None = None
+        self.interval_: ScoreBand | None = None
         seen = ~np.isnan(log_odds)
-        if len(np.unique(target[seen])) == 2:
-            self.out_of_fold_log_odds_ = log_odds
-            part = None if weight is None else weight[seen]
-            self.calibrator_ = fit_calibrator(self.calibration, log_odds[seen], target[seen], part)
+        if len(np.unique(target[seen])) < 2:
+            return
+        self.out_of_fold_log_odds_ = log_odds
+        z, y, part = log_odds[seen], target[seen], None if weight is None else weight[seen]
+        kind = self.calibration
+        if kind == "auto":
+            when = None if dates is None else np.asarray(dates)[seen]
+            self.calibration_choice_ = choose_calibrator(z, y, dates=when, sample_weight=part)
+            kind = self.calibration_choice_.chosen
+        self.calibrator_ = fit_calibrator(kind, z, y, part)
+        self.interval_ = fit_band(z, y, part)
+
+    def to_matrix(self, X: Any) -> FloatArray:
+        """The matrix that the boosters see: categories as codes, NaN where missing or never seen.
+
+        Parameters
+        ----------
+        X : DataFrame or array of shape (n_samples, n_features)
+
+        Returns
+        -------
+        ndarray of float64, shape (n_samples, n_features)
+        """
+        check_is_fitted(self)
+        return self._design(X, reset=False)
 
     def decision_function(self, X: Any) -> FloatArray:
         """Mean log-odds of the bag: what to rank by.
@@ -430,6 +272,56 @@ class OverdueClassifier(ClassifierMixin, BaseEstimator):
         check_is_fitted(self)
         positive = self.calibrator_.predict(self.decision_function(X))
         return np.column_stack([1.0 - positive, positive])
+
+    def predict_interval(self, X: Any) -> FloatArray:
+        """Lower and upper end of the probability of each row, 95 %.
+
+        Parameters
+        ----------
+        X : DataFrame or array of shape (n_samples, n_features)
+
+        Returns
+        -------
+        ndarray of float64, shape (n_samples, 2)
+            Low and high; see :meth:`interval_of_log_odds`.
+
+        Raises
+        ------
+        ModelError
+            If no row was held out in training.
+        """
+        return self.interval_of_log_odds(self.decision_function(X))
+
+    def interval_of_log_odds(self, log_odds: FloatArray) -> FloatArray:
+        """The same from log-odds that are there already, at no cost.
+
+        A 95 % band around the overdue rate of the held-out rows that score alike, widened where the
+        calibrator says less or more. It tells how well a probability is known at this score, not how this
+        customer will decide. The two Venn-Abers probabilities are no such interval: with many rows they
+        lie so close together that they seldom hold the rate.
+
+        Parameters
+        ----------
+        log_odds : ndarray of float64, shape (n_samples,)
+
+        Returns
+        -------
+        ndarray of float64, shape (n_samples, 2)
+
+        Raises
+        ------
+        ModelError
+            If no row was held out in training.
+        """
+        check_is_fitted(self)
+        if self.interval_ is None:
+            raise ModelError(
+                "the model has no interval", expected="one trained with rows held out of each member",
+                next_step="train it again, with more rows of both classes or another cv",
+            )  # fmt: skip
+        low, high = self.interval_.bounds(log_odds)
+        p = self.calibrator_.predict(log_odds)
+        return np.column_stack([np.minimum(low, p), np.maximum(high, p)])
 
     def predict(self, X: Any) -> npt.NDArray[Any]:
         """The class with the higher calibrated probability.

@@ -7,13 +7,14 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from sklearn.utils import check_random_state
 
 IndexArray = npt.NDArray[np.intp]
 _Folds = list[tuple[IndexArray, IndexArray]]
 
 
-def grouped_folds(target: npt.NDArray[Any], groups: Any, n_splits: int, seed: int) -> _Folds:
-    """The folds of ``StratifiedGroupKFold(n_splits, shuffle=True, random_state=seed)``.
+def grouped_folds(target: npt.NDArray[Any], groups: Any, n_splits: int, random_state: Any) -> _Folds:
+    """The folds of ``StratifiedGroupKFold(n_splits, shuffle=True, random_state=random_state)``.
 
     The greedy rule and its arithmetic are scikit-learn's, step by step, without an array for each group: the
     folds are the same.
@@ -25,7 +26,7 @@ def grouped_folds(target: npt.NDArray[Any], groups: Any, n_splits: int, seed: in
     groups : array of shape (n_samples,)
         At least ``n_splits`` different ones.
     n_splits : int
-    seed : int
+    random_state : int, RandomState or None
 
     Returns
     -------
@@ -36,7 +37,7 @@ def grouped_folds(target: npt.NDArray[Any], groups: Any, n_splits: int, seed: in
     positive = np.asarray(target).astype(bool)
     counts = np.column_stack([np.bincount(code, weights=~positive), np.bincount(code, weights=positive)])
     order = np.arange(len(counts))
-    np.random.RandomState(seed).shuffle(order)
+    check_random_state(random_state).shuffle(order)
     counts = counts[order]
     # The most one-sided groups first; equals stay in the order of the shuffle.
     ranked = np.argsort(-np.std(counts, axis=1), kind="stable")

@@ -10,6 +10,7 @@ from markupsafe import Markup
 
 from overdue_ml.explain.wording import Wording
 from overdue_ml.reports import svg
+from overdue_ml.reports.phrases import Phrases, load_phrases
 from overdue_ml.reports.svg import number
 
 _BAR_WIDTH, _BAR_HEIGHT = 200.0, 18.0
@@ -97,45 +98,51 @@ def reason_bar(contribution: float, largest: float, title: str) -> Markup:
     return svg.picture(_BAR_WIDTH, _BAR_HEIGHT, title, parts, "chart bars")
 
 
-def calibration_chart(table: pd.DataFrame) -> Markup:
+def calibration_chart(table: pd.DataFrame, phrases: Phrases | None = None) -> Markup:
     """Observed overdue rate against mean probability, with intervals.
 
     Parameters
     ----------
     table : pandas.DataFrame
         As :func:`overdue_ml.metrics.calibration_table` gives it.
+    phrases : Phrases, optional
+        English ones by default.
     """
+    words = phrases or load_phrases("en")
     top = float(max(table["mean_p"].max(), table["rate_high"].max(), 0.01))
     ticks = svg.nice_ticks(0.0, min(top, 1.0))
-    square = _Square(ticks, ticks)
-    parts = square.axes("Mean predicted probability", "Observed overdue rate")
+    square = Square(ticks, ticks)
+    parts = square.axes(words.text("x_predicted"), words.text("x_observed"))
     parts.append(svg.path([square.at(0, 0), square.at(ticks[-1], ticks[-1])], "diagonal"))
     for row in table[["mean_p", "overdue_rate", "rate_low", "rate_high"]].to_numpy(dtype=float).tolist():
         mean, rate, low, high = row
         parts.append(svg.path([square.at(mean, low), square.at(mean, high)], "whisker"))
         x, y = square.at(mean, rate)
         parts.append(svg.element("circle", cx=x, cy=y, r=4, class_="dot"))
-    return svg.picture(square.width, square.height, "Calibration: predicted against observed", parts)
+    return svg.picture(square.width, square.height, words.text("x_calibration"), parts)
 
 
-def capture_chart(curve: pd.DataFrame) -> Markup:
+def capture_chart(curve: pd.DataFrame, phrases: Phrases | None = None) -> Markup:
     """Share of overdue customers caught against the share of the book looked at.
 
     Parameters
     ----------
     curve : pandas.DataFrame
         As :func:`overdue_ml.metrics.capture_curve` gives it.
+    phrases : Phrases, optional
+        English ones by default.
     """
+    words = phrases or load_phrases("en")
     ticks = [0.0, 0.25, 0.5, 0.75, 1.0]
-    square = _Square(ticks, ticks)
-    parts = square.axes("Share of the book, riskiest first", "Share of overdue customers caught")
+    square = Square(ticks, ticks)
+    parts = square.axes(words.text("x_book"), words.text("x_caught"))
     parts.append(svg.path([square.at(0, 0), square.at(1, 1)], "diagonal"))
     points = [(0.0, 0.0), *zip(curve["share"].tolist(), curve["captured"].tolist(), strict=True)]
     parts.append(svg.path([square.at(share, captured) for share, captured in points], "curve"))
-    return svg.picture(square.width, square.height, "Capture curve", parts)
+    return svg.picture(square.width, square.height, words.text("x_capture"), parts)
 
 
-class _Square:
+class Square:
     """A plot with both axes from zero."""
 
     width, height = 400.0, 320.0

@@ -126,6 +126,11 @@ def marker(x: float, y: float, size: float, class_: str, shape: str = "diamond")
     return path([(x + size * a, y + size * b) for a, b in shapes[shape]], class_, closed=True)
 
 
+def width_of(words: str) -> float:
+    """About how wide a label is; Chinese characters are as wide as two others."""
+    return sum(11.5 if unicodedata.east_asian_width(c) in "WF" else 6.2 for c in words)
+
+
 def nice_ticks(low: float, high: float, count: int = 4) -> list[float]:
     """Round numbers from at most ``low`` to at least ``high``.
 

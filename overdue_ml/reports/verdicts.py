@@ -11,6 +11,7 @@ from markupsafe import Markup
 
 from overdue_ml.errors import ConfigError
 from overdue_ml.reports import svg
+from overdue_ml.reports.phrases import Phrases, load_phrases
 from overdue_ml.reports.svg import clean, number
 
 if TYPE_CHECKING:
@@ -105,20 +106,22 @@ def plot_verdicts(by_date: pd.DataFrame, ax: Axes | None = None) -> Axes:
     return axes
 
 
-def verdict_chart(by_date: pd.DataFrame) -> Markup:
+def verdict_chart(by_date: pd.DataFrame, phrases: Phrases | None = None) -> Markup:
     """The same as an inline picture: the rate above, the share of each verdict below.
 
     Parameters
     ----------
     by_date : pandas.DataFrame
         As :func:`overdue_ml.labels.verdicts_by_date` gives it.
+    phrases : Phrases, optional
+        English ones by default.
 
     Raises
     ------
     ConfigError
         If there is nothing to draw.
     """
-    months = verdicts_by_month(by_date)
+    months, language = verdicts_by_month(by_date), phrases or load_phrases("en")
     width, left, right, top, upper, gap, lower = 812.0, 58.0, 12.0, 16.0, 110.0, 22.0, 120.0
     step = (width - left - right) / len(months)
     bar = max(min(step - 2, 46.0), 0.5)
@@ -130,7 +133,7 @@ def verdict_chart(by_date: pd.DataFrame) -> Markup:
         return left + step * (i + 0.5)
 
     final = _final(months)
-    words = "Overdue, share of the decided" + ("" if final.all() else " (hollow: not final)")
+    words = language.text("x_decided" if final.all() else "x_decided_open")
     parts = [svg.text(left, top - 5, words)]
     for tick in ticks:
         y = base - upper * tick / ticks[-1]
@@ -142,7 +145,7 @@ def verdict_chart(by_date: pd.DataFrame) -> Markup:
         parts.append(svg.path(points, "curve"))
     for i, (x, y) in zip(there, points, strict=True):
         parts.append(svg.element("circle", cx=x, cy=y, r=3.5, class_="dot" if final[i] else "dot open"))
-    parts.append(svg.text(left, base + gap - 6, "All customers, by verdict"))
+    parts.append(svg.text(left, base + gap - 6, language.text("x_all_verdicts")))
     for i, (month, row) in enumerate(months.drop(columns=_RATE).iterrows()):
         y, total = floor, float(row.sum())
         for name in _stacked(months):
@@ -155,8 +158,8 @@ def verdict_chart(by_date: pd.DataFrame) -> Markup:
     for tick in (0.0, 0.5, 1.0):
         y = floor - lower * tick
         parts.append(svg.text(left - 6, y + 4, f"{number(100 * tick)} %", anchor="end"))
-    parts += _legend(_stacked(months), left, floor + 34)
-    return svg.picture(width, floor + 44, "Overdue rate and verdicts by month", parts)
+    parts += _legend(_stacked(months), left, floor + 34, language)
+    return svg.picture(width, floor + 44, language.text("x_verdicts"), parts)
 
 
 def _stacked(months: pd.DataFrame) -> list[str]:
@@ -176,11 +179,11 @@ def _kind(name: str) -> str:
     return name if name in VERDICT_COLOURS else "other"
 
 
-def _legend(names: list[str], x: float, y: float) -> list[Markup]:
+def _legend(names: list[str], x: float, y: float, phrases: Phrases) -> list[Markup]:
     parts = []
     for name in names:
-        words = clean(name.replace("_", " "), 24)
+        words = clean(phrases.word("v", name).replace("_", " "), 24)
         parts.append(svg.rect(x, y - 9, 10, 10, f"v-{_kind(name)}"))
         parts.append(svg.text(x + 15, y, words))
-        x += 34 + 6.2 * len(words)
+        x += 34 + svg.width_of(words)
     return parts

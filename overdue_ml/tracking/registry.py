@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import hashlib
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,12 +14,10 @@ from urllib.parse import unquote, urlparse
 
 from overdue_ml.errors import ModelError
 from overdue_ml.model import ScoringModel, load_bundle
-from overdue_ml.tracking.promotion import append_promotion, read_promotions
-from overdue_ml.tracking.store import Store, mlflow_module, use_store
+from overdue_ml.tracking.store import Store, mlflow_module, quiet, use_store
 
 BUNDLE_TAG = "bundle_hash"
 CODE_TAG = "model_code_hash"
-ALIASES = ("champion", "challenger")
 
 
 def sha256_of(path: Path) -> str:
@@ -73,12 +75,39 @@ def _find(store: Store, reference: str) -> tuple[Any, str]:
         if alias:
             return client.get_model_version_by_alias(name, alias), alias
         return client.get_model_version(name, version), ""
-    except exceptions.MlflowException:
+    except exceptions.MlflowException as error:
+        if not _is_missing(error):
+            raise _unreachable(store) from error
         raise ModelError(
             f"there is no model '{reference}'",
             where=f"registry in {store.folder.name}/",
             next_step="train a model, then 'overdue-ml promote VERSION --alias champion'",
         ) from None
+
+
+def alias_version(store: Store, name: str, alias: str) -> str:
+    """The version on which an alias stands in the registry; empty if on none.
+
+    Raises
+    ------
+    ModelError
+        If the registry does not answer: that is not the same as no version.
+    """
+    try:
+        return str(store.client().get_model_version_by_alias(name, alias).version)
+    except mlflow_module().exceptions.MlflowException as error:
+        if not _is_missing(error):
+            raise _unreachable(store) from error
+        return ""
+
+
+def _is_missing(error: Any) -> bool:
+    return error.error_code in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE")
+
+
+def _unreachable(store: Store) -> ModelError:
+    where = f"registry in {store.folder.name}/" if store.is_local else "MLFLOW_TRACKING_URI"
+    return ModelError("the registry does not answer", where=where, next_step="try again when it does")
 
 
 def load_model(store: Store, reference: str) -> RegisteredModel:
@@ -99,6 +128,35 @@ def load_model(store: Store, reference: str) -> RegisteredModel:
     ModelError
         If it does not exist, its files are not found, or any of them was changed.
     """
+    with _verified(store, reference) as (registered, _):
+        return registered
+
+
+def copy_bundle(store: Store, reference: str, target: Path) -> RegisteredModel:
+    """Copy the bundle of a registered model into a new folder, verified where it lay and where it lies.
+
+    Parameters
+    ----------
+    store : Store
+    reference : str
+        ``name@alias`` or ``name/version``.
+    target : Path
+        Must not be there yet.
+
+    Raises
+    ------
+    ModelError
+        As :func:`load_model`.
+    """
+    with _verified(store, reference) as (registered, bundle):
+        shutil.copytree(bundle, target, copy_function=shutil.copyfile)
+    load_bundle(target, registered.bundle_hash)
+    return registered
+
+
+@contextmanager
+def _verified(store: Store, reference: str) -> Iterator[tuple[RegisteredModel, Path]]:
+    """A model whose files have the hashes of its tags, and the folder of its bundle within the block."""
     found, alias = _find(store, reference)
     expected = found.tags.get(BUNDLE_TAG)
     if not expected or CODE_TAG not in found.tags:
@@ -107,32 +165,41 @@ def load_model(store: Store, reference: str) -> RegisteredModel:
             where=reference,
             next_step="register it with 'overdue-ml train'",
         )
-    folder = _model_folder(store, found)
-    code = folder / "pyfunc_model.py"
-    if not code.is_file() or sha256_of(code) != found.tags[CODE_TAG]:
-        raise ModelError(
-            "the model's code was changed after it was registered: its SHA-256 differs",
-            where=f"{reference}, pyfunc_model.py",
-            next_step="register the model again; nothing was scored",
-        )
-    bundle = folder / "artifacts"
-    inner = [p for p in sorted(bundle.iterdir()) if p.is_dir()] if bundle.is_dir() else []
-    if len(inner) != 1:
-        raise ModelError("the registered model holds no bundle", where=reference)
-    model = load_bundle(inner[0], expected)
-    return RegisteredModel(model, str(found.name), str(found.version), alias, str(found.run_id), expected)
+    with tempfile.TemporaryDirectory() as scratch:
+        folder = _model_folder(store, found, Path(scratch))
+        code = folder / "pyfunc_model.py"
+        if not code.is_file() or sha256_of(code) != found.tags[CODE_TAG]:
+            raise ModelError(
+                "the model's code was changed after it was registered: its SHA-256 differs",
+                where=f"{reference}, pyfunc_model.py",
+                next_step="register the model again; nothing was scored",
+            )
+        bundle = folder / "artifacts"
+        inner = [p for p in sorted(bundle.iterdir()) if p.is_dir()] if bundle.is_dir() else []
+        if len(inner) != 1:
+            raise ModelError("the registered model holds no bundle", where=reference)
+        model = load_bundle(inner[0], expected)
+        name, version = str(found.name), str(found.version)
+        yield RegisteredModel(model, name, version, alias, str(found.run_id), expected), inner[0]
 
 
-def _model_folder(store: Store, found: Any) -> Path:
+def _model_folder(store: Store, found: Any, scratch: Path) -> Path:
     """Local folder of a version's files; a models folder that was moved is found again."""
     mlflow = use_store(store)
     uri = store.client().get_model_version_download_uri(found.name, found.version)
     if store.is_local:
-        uri_path = _local_path(uri, store)
-        if uri_path is not None:
-            return uri_path
+        if uri.startswith("models:/m-"):
+            uri = str(store.client().get_logged_model(uri.removeprefix("models:/")).artifact_location)
+        folder = _local_path(uri, store, "MLmodel")
+        if folder is not None:
+            return folder
     try:
-        return Path(mlflow.artifacts.download_artifacts(artifact_uri=f"models:/{found.name}/{found.version}"))
+        with quiet():
+            return Path(
+                mlflow.artifacts.download_artifacts(
+                    artifact_uri=f"models:/{found.name}/{found.version}", dst_path=str(scratch)
+                )
+            )
     except (mlflow.exceptions.MlflowException, OSError) as error:
         raise ModelError(
             f"the files of version {found.version} were not found",
@@ -141,9 +208,8 @@ def _model_folder(store: Store, found: Any) -> Path:
         ) from error
 
 
-def _local_path(uri: str, store: Store) -> Path | None:
-    if uri.startswith("models:/m-"):
-        uri = str(store.client().get_logged_model(uri.removeprefix("models:/")).artifact_location)
+def _local_path(uri: str, store: Store, file: str) -> Path | None:
+    """The folder of an artifact address in which a file stands."""
     recorded = Path(unquote(urlparse(uri).path))
     # Locations are stored absolute, but below 'artifacts' the layout is ours: the store's own files come
     # first, so that a moved or copied models folder never reads the one it was copied from.
@@ -153,53 +219,26 @@ def _local_path(uri: str, store: Store) -> Path | None:
         for i, part in enumerate(parts)
         if part == store.artifacts.name
     ]
-    return next((path for path in [*own, recorded] if (path / "MLmodel").is_file()), None)
+    return next((path for path in [*own, recorded] if (path / file).is_file()), None)
 
 
-def promote(store: Store, name: str, version: str, alias: str, by: str, reason: str = "") -> dict[str, str]:
-    """Give a version an alias and write the promotion log.
-
-    The version is verified first: a champion that cannot be loaded is refused.
+def run_file(store: Store, run_id: str, file: str) -> bytes | None:
+    """A file that a run has logged, or None where it is not found.
 
     Parameters
     ----------
     store : Store
-    name, version : str
-    alias : {'champion', 'challenger'}
-    by : str
-        Who promotes.
-    reason : str
-        Evidence, in words.
-
-    Returns
-    -------
-    dict
-        The line that was appended to ``promotions.jsonl``.
-
-    Raises
-    ------
-    ModelError
-        If the alias is unknown, the version cannot be verified or the log's chain is broken.
+    run_id : str
+    file : str
+        Path below the run's artifacts, as ``evaluation/evaluation.json``.
     """
-    if alias not in ALIASES:
-        raise ModelError(f"the alias '{alias}' is unknown", expected=f"one of {', '.join(ALIASES)}")
-    loaded = load_model(store, f"{name}/{version}")
-    log = store.folder / "promotions.jsonl"
-    # A log that cannot be continued is found before the alias moves, not after.
-    read_promotions(log)
-    client = store.client()
+    mlflow = use_store(store)
     try:
-        before = str(client.get_model_version_by_alias(name, alias).version)
-    except mlflow_module().exceptions.MlflowException:
-        before = ""
-    client.set_registered_model_alias(name, alias, version)
-    # The registry's own clock: nothing here reads today's date.
-    stamp = client.get_model_version(name, version).last_updated_timestamp
-    return append_promotion(
-        log,
-        {
-            "model": name, "alias": alias, "version": version, "from_version": before,
-            "by": by, "reason": reason,
-            "bundle_hash": loaded.bundle_hash, "run_id": loaded.run_id, "registry_time_ms": str(stamp),
-        },
-    )  # fmt: skip
+        if store.is_local:
+            folder = _local_path(str(store.client().get_run(run_id).info.artifact_uri), store, file)
+            return None if folder is None else (folder / file).read_bytes()
+        with quiet(), tempfile.TemporaryDirectory() as scratch:
+            path = mlflow.artifacts.download_artifacts(run_id=run_id, artifact_path=file, dst_path=scratch)
+            return Path(path).read_bytes()
+    except (mlflow.exceptions.MlflowException, OSError):
+        return None

@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 
 from overdue_ml.tracking.registry import BUNDLE_TAG, CODE_TAG, sha256_of
-from overdue_ml.tracking.store import Store, experiment_id, quiet, use_store
+from overdue_ml.tracking.store import Store, answering, experiment_id, quiet, use_store
 
 _CODE = Path(__file__).with_name("pyfunc_model.py")
 _REQUIREMENTS = ("overdue_ml", "lightgbm", "scikit-learn", "pandas", "numpy", "scipy", "mlflow")
@@ -70,7 +70,17 @@ def log_run(store: Store, record: TrainingRecord, experiment: str, model_name: s
     Returns
     -------
     RegisteredRun
+
+    Raises
+    ------
+    ModelError
+        If the store or its disk refuses; what was registered before is untouched.
     """
+    with answering(store, "the run was not recorded"):
+        return _log_run(store, record, experiment, model_name)
+
+
+def _log_run(store: Store, record: TrainingRecord, experiment: str, model_name: str) -> RegisteredRun:
     mlflow = use_store(store)
     with mlflow.start_run(experiment_id=experiment_id(store, experiment), tags=dict(record.tags)) as run:
         mlflow.log_params({k: v for k, v in record.params.items() if v is not None})

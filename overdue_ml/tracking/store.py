@@ -7,17 +7,19 @@ The only module that decides tracking URIs. By default everything lies under one
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import io
 import logging
 import os
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
 from typing import Any
+from urllib.parse import unquote, urlparse
 
 from overdue_ml.errors import ModelError
 
@@ -57,6 +59,11 @@ class Store:
         """Whether the store is the default SQLite database in ``folder``."""
         return self.uri.startswith("sqlite:")
 
+    @property
+    def is_own(self) -> bool:
+        """Whether the database lies in ``folder``, so that what it says of places can be set right."""
+        return self.uri == f"sqlite:///{self.folder / 'mlflow.db'}"
+
     def client(self) -> Any:
         """An ``MlflowClient`` for this store."""
         return mlflow_module().MlflowClient(tracking_uri=self.uri, registry_uri=self.uri)
@@ -72,6 +79,8 @@ def mlflow_module() -> ModuleType:
 
     for name in ("alembic", "mlflow"):
         logging.getLogger(name).setLevel(logging.WARNING)
+    # It logs a traceback of every error that it raises as well.
+    logging.getLogger("mlflow.store.db.utils").setLevel(logging.CRITICAL)
     return mlflow
 
 
@@ -104,13 +113,55 @@ def quiet() -> Iterator[None]:
 
 
 @contextmanager
-def _locked(path: Path) -> Iterator[None]:
+def locked(path: Path) -> Iterator[None]:
+    """Hold a lock file, waiting for whoever holds it; not to be taken twice in one process."""
     with path.open("w") as handle:
         fcntl.flock(handle, fcntl.LOCK_EX)
         try:
             yield
         finally:
             fcntl.flock(handle, fcntl.LOCK_UN)
+
+
+@contextmanager
+def answering(store: Store, what: str) -> Iterator[None]:
+    """Turn what a store or its disk refuses into one clear error.
+
+    Raises
+    ------
+    ModelError
+        Saying ``what`` could not be done and why.
+    """
+    from sqlalchemy.exc import SQLAlchemyError
+
+    try:
+        yield
+    except (OSError, mlflow_module().exceptions.MlflowException, SQLAlchemyError) as error:
+        raise ModelError(
+            f"{what}: {_told(error)}",
+            where=f"models folder {store.folder.name}/" if store.is_local else "MLFLOW_TRACKING_URI",
+            next_step="check room, write access and the server, then do it again; the champion still stands",
+        ) from error
+
+
+def _told(error: BaseException) -> str:
+    """What the disk or the database itself said, at the bottom of MLflow's own errors."""
+    while (below := error.__cause__ or error.__context__) is not None:
+        error = below
+    told = getattr(error, "strerror", None) or str(error) or type(error).__name__
+    return str(told).splitlines()[0][:200]
+
+
+def _locked_to_open(store: Store) -> AbstractContextManager[None]:
+    """The lock of a store; none where its database stands and the folder can only be read, as for scoring."""
+    lock = store.folder / ".lock"
+    try:
+        lock.open("a").close()
+    except OSError as error:
+        if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS) and (store.folder / "mlflow.db").is_file():
+            return contextlib.nullcontext()
+        raise
+    return locked(lock)
 
 
 def open_store(folder: Path) -> Store:
@@ -139,7 +190,7 @@ def open_store(folder: Path) -> Store:
         store = Store(folder, uri)
         use_store(store)
         # Processes that create a fresh SQLite database at once break each other: one at a time.
-        with _locked(folder / ".lock"), quiet():
+        with _locked_to_open(store), quiet():
             store.client().search_experiments(max_results=1)
     except OSError as error:
         raise ModelError(
@@ -157,11 +208,39 @@ def open_store(folder: Path) -> Store:
 
 
 def experiment_id(store: Store, name: str) -> str:
-    """The id of an experiment, created under a lock with its artifacts in the models folder."""
+    """The id of an experiment, created under a lock with its artifacts in the models folder.
+
+    MLflow keeps where artifacts go as an absolute place. Where the models folder was moved or copied, that is
+    set right first: the files of a new run would otherwise go to where the folder was.
+    """
     client = store.client()
-    with _locked(store.folder / ".lock"):
+    with locked(store.folder / ".lock"):
         found = client.get_experiment_by_name(name)
-        if found is not None:
-            return str(found.experiment_id)
-        location = store.artifacts.as_uri() if store.is_local else None
-        return str(client.create_experiment(name, artifact_location=location))
+        if found is None:
+            location = store.artifacts.as_uri() if store.is_local else None
+            return str(client.create_experiment(name, artifact_location=location))
+        if store.is_own and _is_elsewhere(store, str(found.artifact_location)):
+            _move_experiment(store, str(found.experiment_id))
+        return str(found.experiment_id)
+
+
+def _is_elsewhere(store: Store, location: str) -> bool:
+    """Whether a place is the artifacts folder of a models folder, of another than this."""
+    parsed = urlparse(location)
+    place = Path(unquote(parsed.path))
+    return parsed.scheme in ("", "file") and place.name == store.artifacts.name and place != store.artifacts
+
+
+def _move_experiment(store: Store, number: str) -> None:
+    """MLflow has no call for this; the column is as old as its database."""
+    from sqlalchemy import create_engine, text
+
+    engine = create_engine(store.uri)
+    try:
+        with engine.begin() as connection:
+            connection.execute(
+                text("UPDATE experiments SET artifact_location = :place WHERE experiment_id = :number"),
+                {"place": store.artifacts.as_uri(), "number": int(number)},
+            )
+    finally:
+        engine.dispose()

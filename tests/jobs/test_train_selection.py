@@ -18,7 +18,8 @@ from overdue_ml.config import (
     TrainConfig,
 )
 from overdue_ml.errors import ModelError
-from overdue_ml.jobs.train import _Sample, _select, run_train
+from overdue_ml.jobs.sample import Sample
+from overdue_ml.jobs.train import _select, run_train
 from overdue_ml.records import load_records
 
 #: Three training dates and one that is set aside.
@@ -118,14 +119,14 @@ def test_a_rule_that_could_not_be_checked_is_a_note(line, tmp_path):
     assert "Features left out" not in page
 
 
-def sample_of(columns: dict[str, list[float]], train: list[bool]) -> _Sample:
+def sample_of(columns: dict[str, list[float]], train: list[bool]) -> Sample:
     index = pd.MultiIndex.from_arrays(
         [[f"c{i}" for i in range(len(train))], pd.to_datetime(["2024-01-31"] * len(train))],
         names=["customer_id", "as_of_date"],
     )
     labels = pd.DataFrame({"is_overdue": [i % 2 == 0 for i in range(len(train))]}, index=index)
     rows = np.array(train)
-    return _Sample(pd.DataFrame(columns, index=index), labels, rows, ~rows, pd.DataFrame())
+    return Sample(pd.DataFrame(columns, index=index), labels, rows, ~rows, pd.DataFrame())
 
 
 def test_a_column_that_varies_only_among_test_rows_is_not_chosen_for_it():

@@ -1,10 +1,14 @@
+import json
+import shutil
 import socket
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
 import pytest
 
 from overdue_ml.model import OverdueClassifier, ScoringModel, save_bundle
+from overdue_ml.tracking import TrainingRecord, log_run, open_store
 
 #: Planted where customers' ids and values stand; must never be found in a store or a log.
 CANARY_ID = "CANARY-110101199003071234"
@@ -85,3 +89,72 @@ def train(features):
         return model, save_bundle(model, folder)
 
     return make
+
+
+#: What a version shows that passes every gate; tests change one thing at a time.
+GOOD = {
+    "auc": 0.75, "ece": 0.02, "psi": 0.05, "overdue": 300, "interval": 0.04, "labels": "labels",
+    "audit": {"dates": ["2023-12-31"], "customers": 100, "max_auc": 0.9, "findings": []},
+    "test_as_of": ["2024-01-31"], "bins": [],
+}  # fmt: skip
+
+
+def _record(model, folder, **changes):
+    """A training record: ``GOOD`` with changes; ``logged`` and ``evaluation`` for what does not fit."""
+    facts = GOOD | changes
+    meta = dict(model.meta) | {
+        "test_as_of": facts["test_as_of"], "test_rows": 2000, "test_overdue": facts["overdue"],
+        "leakage_audit": facts["audit"], "config": {"labels": {"source": facts["labels"]}},
+        # Else two versions that show the same would be the same bundle.
+        "number": folder.name,
+    }  # fmt: skip
+    folder.mkdir(parents=True)
+    bundle_hash = save_bundle(replace(model, meta=meta), folder / "bundle")
+    metrics = {"auc": facts["auc"], "ece": facts["ece"]}
+    half = facts["interval"] and facts["interval"] / 2
+    rows = [
+        {"metric": k, "value": v, "low": half and v - half, "high": half and v + half}
+        for k, v in metrics.items()
+    ]
+    report = folder / "evaluation.json"
+    report.write_text(json.dumps({"overall": rows, "score_psi": facts["psi"], "calibration": facts["bins"]}))
+    return TrainingRecord(
+        bundle=folder / "bundle",
+        bundle_hash=bundle_hash,
+        features=model.feature_names,
+        categorical=["product"],
+        params={"split.by": "time"},
+        metrics=facts.get("logged", metrics),
+        tags={"records_fingerprint": "a" * 64},
+        files={"evaluation": report} if facts.get("evaluation", True) else {},
+    )
+
+
+@pytest.fixture(scope="session")
+def template(train, tmp_path_factory):
+    """A models folder with three good versions and no promotion, to be copied; and how to make records."""
+    root = tmp_path_factory.mktemp("template")
+    model, _ = train(root / "first")
+    made = []
+
+    def record(**changes):
+        made.append(len(made))
+        return _record(model, root / f"record{len(made)}", **changes)
+
+    store = open_store(root / "models")
+    for auc in (0.75, 0.755, 0.76):
+        log_run(store, record(auc=auc), "overdue", "overdue")
+    return store.folder, record
+
+
+@pytest.fixture
+def record(template):
+    """Changes to what a good version shows, to a training record."""
+    return template[1]
+
+
+@pytest.fixture
+def store(template, tmp_path):
+    """A store of its own with three good versions; copied, for a new database takes seconds."""
+    shutil.copytree(template[0], tmp_path / "models")
+    return open_store(tmp_path / "models")

@@ -65,7 +65,10 @@ def store(tmp_path_factory, bundles):
 @pytest.fixture(scope="session")
 def own_folder(store):
     """Folder of a version's files inside the store."""
-    return lambda version: registry._model_folder(store, store.client().get_model_version("overdue", version))
+    client, nowhere = store.client(), store.folder / "nowhere"
+    return lambda version: registry._model_folder(
+        store, client.get_model_version("overdue", version), nowhere
+    )
 
 
 @contextmanager
