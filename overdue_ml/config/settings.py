@@ -170,6 +170,9 @@ class LabelsConfig(_Settings):
         How far after the as_of date the deciding statement or due date may lie.
     overdue_dpd : int
         Days past due from which on a customer counts as overdue.
+    further_dpd : list of int
+        Further degrees of lateness, as 7 and 30, for which a training run gives probabilities too; rising,
+        and each above ``overdue_dpd``. Not from the ``labels`` table and not for ``past_due``.
     grace_days : int
         Days after the due date before the days past due of the label begin to count (instalments).
     posting_days : int
@@ -186,10 +189,20 @@ class LabelsConfig(_Settings):
     source: Literal["labels", "next_statement", "instalments"] = "labels"
     horizon_days: int = Field(default=31, ge=1, le=366)
     overdue_dpd: int = Field(default=1, ge=1, le=360)
+    further_dpd: list[int] = Field(default=[], max_length=5)
     grace_days: int = Field(default=0, ge=0, le=90)
     posting_days: int = Field(default=7, ge=0, le=90)
     technical_days: int = Field(default=7, ge=0, le=90)
     population: Literal["all", "pre_due", "past_due"] = "all"
+
+    @model_validator(mode="after")
+    def _degrees_rise(self) -> Self:
+        degrees = [self.overdue_dpd, *self.further_dpd]
+        if sorted(set(degrees)) != degrees or degrees[-1] > 360:
+            raise ValueError("further_dpd must rise from above overdue_dpd to at most 360")
+        if self.further_dpd and (self.source == "labels" or self.population == "past_due"):
+            raise ValueError("further_dpd needs days past due: not the labels table, not past_due")
+        return self
 
 
 class SplitConfig(_Settings):

@@ -202,4 +202,6 @@ def _in_words(value: object, phrases: Phrases) -> str:
         return ", ".join(items) or phrases.text("none")
     if isinstance(value, list):
         return ", ".join(_in_words(item, phrases) for item in value) or phrases.text("none")
+    if isinstance(value, float):
+        return f"{value:.4g}"
     return f"{value:,}" if isinstance(value, int) else str(value)

@@ -144,6 +144,11 @@ def _constraints(columns: list[str], registry: Registry) -> dict[str, int]:
     return {name: registry[name].direction for name in columns if registry[name].direction}
 
 
+def new_classifier(settings: ModelConfig, columns: list[str], registry: Registry) -> OverdueClassifier:
+    """A classifier as the settings have it, not fitted yet."""
+    return _classifier(settings, _constraints(columns, registry) if settings.monotone else None)
+
+
 def _classifier(settings: ModelConfig, constraints: dict[str, int] | None) -> OverdueClassifier:
     own = settings.model_dump(exclude={"monotone", "monotone_cost", "recency_half_life_days"})
     return OverdueClassifier(monotone_constraints=constraints, **own)

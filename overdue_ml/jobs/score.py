@@ -27,7 +27,7 @@ from overdue_ml.features import (
 )
 from overdue_ml.jobs.output import whole_folder, write_csv, write_json, write_parquet
 from overdue_ml.jobs.progress import Progress, Silent
-from overdue_ml.model import ScoringModel, compute_points
+from overdue_ml.model import ScoringModel, compute_points, predict_further
 from overdue_ml.monitoring import compute_drift
 from overdue_ml.records import Records, compute_next_due, load_records
 from overdue_ml.reminders import ReminderList, assign_tiers, rank_customers
@@ -139,6 +139,7 @@ def score_book(
             "as_of_date": as_of,
             "p_overdue": p,
             **_interval(model, log_odds),
+            **{f"p_overdue_dpd{d}": v for d, v in predict_further(model.further, features, p).items()},
             "log_odds": log_odds,
             "points": compute_points(p, config.points),
             "tier": assign_tiers(p, due_amount, config.tiers),

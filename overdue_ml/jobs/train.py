@@ -25,6 +25,7 @@ from overdue_ml.jobs.assessment import Trained
 from overdue_ml.jobs.audit import audit_training
 from overdue_ml.jobs.evidence import write_evidence
 from overdue_ml.jobs.fitting import compare_model, fit_model
+from overdue_ml.jobs.further import fit_further, judge_further
 from overdue_ml.jobs.output import write_json
 from overdue_ml.jobs.progress import Progress, Silent
 from overdue_ml.jobs.sample import Sample, Scored, draw_sample
@@ -171,6 +172,7 @@ def run_train(
     progress.stage("auditing the features for leakage")
     audit = _audit(records, sample, columns, config, registry)
     fitted = fit_model(sample, columns, registry, config, models, progress)
+    further = fit_further(records, sample, columns, registry, config, fitted, progress)
     progress.stage("evaluating on rows that were set aside")
     scored = Scored.of(fitted.classifier, sample, columns)
     evaluation = evaluate_model(
@@ -181,6 +183,7 @@ def run_train(
         "selection": selection.to_dict(),
     }
     facts |= fitted.facts | compare_model(fitted, sample, columns, registry, config, progress)
+    facts |= judge_further(records, sample, scored, further, config)
     if own:
         facts["own_features"] = own.describe()
     configs = {
@@ -188,7 +191,7 @@ def run_train(
         "records_config": records.config.model_dump(mode="json"),
     }
     references = _references(sample.features.loc[sample.train, columns], scored.train_p)
-    model = _scoring_model(fitted.classifier, registry, references, facts | configs)
+    model = _scoring_model(fitted.classifier, further, registry, references, facts | configs)
     importance = _importance(model, scored)
     with tempfile.TemporaryDirectory() as folder:
         bundle = Path(folder) / "bundle"
@@ -208,6 +211,7 @@ def run_train(
 
 def _scoring_model(
     classifier: OverdueClassifier,
+    further: Mapping[int, OverdueClassifier],
     registry: Registry,
     references: Mapping[str, Reference],
     meta: Mapping[str, Any],
@@ -220,6 +224,7 @@ def _scoring_model(
         units={name: registry[name].unit for name in columns},
         references=references,
         meta=meta,
+        further=further,
     )
 
 

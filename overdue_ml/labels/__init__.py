@@ -1,6 +1,7 @@
 """Labels: who went overdue, when that is final, and how rows are set aside."""
 
 from overdue_ml.labels.compile import TRAINABLE, VERDICTS, label_customers, trainable
+from overdue_ml.labels.degrees import Degree, judge_degrees, label_degrees
 from overdue_ml.labels.maturity import final_from, maturity, verdicts_by_date
 from overdue_ml.labels.observation import before_due_dates, observation_points
 from overdue_ml.labels.sensitivity import sensitivity_grid
@@ -10,11 +11,14 @@ from overdue_ml.labels.splitters import TimeSeriesPanelSplit, purged_by_maturity
 __all__ = [
     "TRAINABLE",
     "VERDICTS",
+    "Degree",
     "TimeSeriesPanelSplit",
     "before_due_dates",
     "final_from",
     "hash_share",
+    "judge_degrees",
     "label_customers",
+    "label_degrees",
     "maturity",
     "observation_points",
     "purged_by_maturity",

@@ -8,6 +8,7 @@ from overdue_ml.model.comparison import CHALLENGERS, compare_challenger
 from overdue_ml.model.costs import constraint_cost
 from overdue_ml.model.evaluation import Evaluation, evaluate_model
 from overdue_ml.model.folds import grouped_folds
+from overdue_ml.model.further import predict_further
 from overdue_ml.model.points import compute_points
 from overdue_ml.model.recency import recency_weights
 from overdue_ml.model.rows import Rows
@@ -35,6 +36,7 @@ __all__ = [
     "evaluate_model",
     "grouped_folds",
     "load_bundle",
+    "predict_further",
     "recency_weights",
     "save_bundle",
     "tune",

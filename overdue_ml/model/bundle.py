@@ -28,7 +28,7 @@ from overdue_ml.model.interval import ScoreBand
 
 FORMAT = 1
 MODEL_FILE = "model.json"
-_BOOSTER = re.compile(r"^booster_\d{1,3}\.txt$")
+_BOOSTER = re.compile(r"^(?:dpd\d{1,3}_)?booster_\d{1,3}\.txt$")
 _THREADS = re.compile(r"^\[num_threads: -?\d+\]$", re.MULTILINE)
 
 
@@ -49,6 +49,9 @@ class ScoringModel:
         Training distribution of each feature and of the score (``p_overdue``).
     meta : mapping
         Training facts as plain data: configs, dates, counts, fingerprints.
+    further : mapping of int to OverdueClassifier
+        For further degrees of lateness, by days past due, rising: the probability of reaching the degree
+        for those who reached the one before; on the same columns.
     """
 
     classifier: OverdueClassifier
@@ -57,6 +60,7 @@ class ScoringModel:
     units: Mapping[str, str]
     references: Mapping[str, Reference] = field(default_factory=dict)
     meta: Mapping[str, Any] = field(default_factory=dict)
+    further: Mapping[int, OverdueClassifier] = field(default_factory=dict)
 
     @property
     def feature_names(self) -> list[str]:
@@ -101,13 +105,11 @@ def save_bundle(model: ScoringModel, folder: Path) -> str:
     if any(folder.iterdir()):
         raise ModelError("the folder for the model is not empty", where=folder.name)
     clf = model.classifier
-    files = {}
-    for i, booster in enumerate(clf.boosters_):
-        # The thread count is the only thing that differs between machines; the trees do not.
-        text = _THREADS.sub("[num_threads: 0]", booster.model_to_string())
-        name = f"booster_{i}.txt"
-        (folder / name).write_bytes(text.encode())
-        files[name] = _sha256(text.encode())
+    files = _write_boosters(clf, folder, "")
+    further = {}
+    for dpd, classifier in model.further.items():
+        files |= _write_boosters(classifier, folder, f"dpd{dpd}_")
+        further[str(dpd)] = _classifier_dict(classifier)
     payload = {
         "format": FORMAT,
         "files": files,
@@ -115,19 +117,39 @@ def save_bundle(model: ScoringModel, folder: Path) -> str:
         "feature_set_hash": model.feature_set_hash,
         "reasons": dict(model.reasons),
         "units": dict(model.units),
-        "categories": {str(k): v for k, v in clf.categories_.items()},
-        "classes": [_plain(v) for v in clf.classes_],
-        "calibrator": clf.calibrator_.to_dict(),
-        "interval": None if clf.interval_ is None else clf.interval_.to_dict(),
-        "parameters": _parameters(clf),
+        **_classifier_dict(clf),
         "references": {name: ref.to_dict() for name, ref in model.references.items()},
         "meta": dict(model.meta),
     }
+    if further:
+        payload["further"] = further
     data = json.dumps(
         payload, sort_keys=True, indent=1, ensure_ascii=False, allow_nan=False, default=_plain
     ).encode()
     (folder / MODEL_FILE).write_bytes(data)
     return _sha256(data)
+
+
+def _write_boosters(clf: OverdueClassifier, folder: Path, prefix: str) -> dict[str, str]:
+    """Write the members of a classifier; returns the hash of each file."""
+    files = {}
+    for i, booster in enumerate(clf.boosters_):
+        # The thread count is the only thing that differs between machines; the trees do not.
+        text = _THREADS.sub("[num_threads: 0]", booster.model_to_string())
+        name = f"{prefix}booster_{i}.txt"
+        (folder / name).write_bytes(text.encode())
+        files[name] = _sha256(text.encode())
+    return files
+
+
+def _classifier_dict(clf: OverdueClassifier) -> dict[str, Any]:
+    return {
+        "categories": {str(k): v for k, v in clf.categories_.items()},
+        "classes": [_plain(v) for v in clf.classes_],
+        "calibrator": clf.calibrator_.to_dict(),
+        "interval": None if clf.interval_ is None else clf.interval_.to_dict(),
+        "parameters": _parameters(clf),
+    }
 
 
 def _plain(value: Any) -> Any:
@@ -192,12 +214,12 @@ def load_bundle(folder: Path, expected_hash: str | None = None) -> ScoringModel:
             )
         if sorted(files) != sorted(p.name for p in folder.iterdir() if p.name != MODEL_FILE):
             raise ModelError("files of the model are missing or extra", where=folder.name)
-        texts = []
-        for name in sorted(files, key=lambda n: int(re.sub(r"\D", "", n))):
+        texts: dict[str, list[str]] = {}
+        for name in sorted(files, key=_place):
             booster = (folder / name).read_bytes()
             if _sha256(booster) != files[name]:
                 raise _changed(name)
-            texts.append(booster.decode())
+            texts.setdefault(_place(name)[0], []).append(booster.decode())
         return _restore(payload, texts)
     except (LookupError, TypeError, ValueError, AttributeError) as error:
         raise ModelError(
@@ -213,13 +235,40 @@ def _changed(name: str) -> ModelError:
     )
 
 
-def _restore(payload: Mapping[str, Any], texts: list[str]) -> ScoringModel:
+def _place(name: str) -> tuple[str, int]:
+    """Whose booster it is (the first degree has no name), and its place in the bag."""
+    owner, _, number = name.removesuffix(".txt").rpartition("booster_")
+    return owner, int(number)
+
+
+def _restore(payload: Mapping[str, Any], texts: Mapping[str, list[str]]) -> ScoringModel:
+    further = dict(payload.get("further", {}))
+    if set(texts) != {"", *(f"dpd{dpd}_" for dpd in further)}:
+        raise ValueError("boosters and model.json differ in the degrees of lateness")
+    clf = _restore_classifier(payload, payload["features"], texts[""])
+    return ScoringModel(
+        classifier=clf,
+        feature_set_hash=str(payload["feature_set_hash"]),
+        reasons=dict(payload["reasons"]),
+        units=dict(payload["units"]),
+        references={name: Reference.from_dict(ref) for name, ref in payload["references"].items()},
+        meta=dict(payload["meta"]),
+        further={
+            dpd: _restore_classifier(further[str(dpd)], payload["features"], texts[f"dpd{dpd}_"])
+            for dpd in sorted(map(int, further))
+        },
+    )
+
+
+def _restore_classifier(
+    payload: Mapping[str, Any], features: list[str], texts: list[str]
+) -> OverdueClassifier:
     import lightgbm as lgb
 
     clf = OverdueClassifier(**payload["parameters"])
     clf.classes_ = np.array(payload["classes"])
-    clf.feature_names_in_ = np.array(payload["features"], dtype=object)
-    clf.n_features_in_ = len(payload["features"])
+    clf.feature_names_in_ = np.array(features, dtype=object)
+    clf.n_features_in_ = len(features)
     clf.categories_ = {int(k): list(v) for k, v in payload["categories"].items()}
     clf.calibrator_ = calibrator_from_dict(payload["calibrator"])
     # Models from before intervals have none.
@@ -231,11 +280,4 @@ def _restore(payload: Mapping[str, Any], texts: list[str]) -> ScoringModel:
     clf.n_trees_ = int(clf.boosters_[0].num_trees())
     if any(booster.num_feature() != clf.n_features_in_ for booster in clf.boosters_):
         raise ValueError("boosters and model.json differ in the number of features")
-    return ScoringModel(
-        classifier=clf,
-        feature_set_hash=str(payload["feature_set_hash"]),
-        reasons=dict(payload["reasons"]),
-        units=dict(payload["units"]),
-        references={name: Reference.from_dict(ref) for name, ref in payload["references"].items()},
-        meta=dict(payload["meta"]),
-    )
+    return clf

@@ -37,7 +37,8 @@ def test_the_files_of_the_design_are_there_for_every_customer(line):
     } <= names  # fmt: skip
     scores = pd.read_parquet(folder / "scores.parquet")
     assert list(scores.columns) == [
-        "customer_id", "as_of_date", "p_overdue", "p_low", "p_high", "log_odds", "points", "tier", "rank", "next_due_date",
+        "customer_id", "as_of_date", "p_overdue", "p_low", "p_high", "log_odds", "points", "tier", "rank",
+        "next_due_date",
         "due_amount", "exposure_amount", "expected_overdue_amount",
         *(f"reason_{i}_{part}" for i in range(1, 5) for part in ("code", "contribution")),
     ]  # fmt: skip
