@@ -173,7 +173,7 @@ class TestTypes:
             (ModelConfig, "subsample: true", ["subsample", "valid number"]),
             (ModelConfig, "subsample: 0", ["subsample", "greater than 0"]),
             (ModelConfig, "subsample: 1.01", ["subsample", "less than or equal to 1"]),
-            (ModelConfig, "calibration: Platt", ["calibration", "'isotonic', 'venn_abers', 'none' or 'auto'"]),
+            (ModelConfig, "calibration: Platt", ["calibration", "'venn_abers', 'none' or 'auto'"]),
             (
                 ModelConfig,
                 "learning_rte: 0.1",

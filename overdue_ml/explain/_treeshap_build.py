@@ -147,8 +147,10 @@ class _Asked:
     dim_feature: npt.NDArray[np.int64]
 
 
-def build_tables(boosters: Sequence[Sequence[Tree]], max_cells: int, cell_cost: float) -> Tables:
-    """Look-up tables of a model.
+def build_tables(
+    boosters: Sequence[Sequence[Tree]], max_cells: int, cell_cost: float, max_bytes: int
+) -> Tables | None:
+    """Look-up tables of a model; None as soon as they need more memory than they may.
 
     Parameters
     ----------
@@ -157,6 +159,8 @@ def build_tables(boosters: Sequence[Sequence[Tree]], max_cells: int, cell_cost: 
         Cells of a table; a leaf that needs more is integrated for each row.
     cell_cost : float
         What a number of a table costs each row, in look-ups: memory that has to be read.
+    max_bytes : int
+        Memory of the tables; those of one cell are built whatever they need.
 
     Raises
     ------
@@ -173,6 +177,8 @@ def build_tables(boosters: Sequence[Sequence[Tree]], max_cells: int, cell_cost: 
     for trees in boosters:
         for tree in trees:
             _add_tree(growing, _ask(tree, columns), max_cells, cell_cost, quadrature)
+            if 8 * growing.group_table[-1] > max_bytes and max_cells > 1:
+                return None
         booster_group.append(len(growing.is_large))
     conditions = np.array(growing.condition, np.int64).reshape(-1, 5)
     return Tables(

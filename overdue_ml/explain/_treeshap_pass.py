@@ -109,11 +109,20 @@ def _find_cells(tables, group, ranks, cells):  # type: ignore[no-untyped-def]
 
 @nb.njit(cache=True, nogil=True)
 def _look_up(tables, group, cells, sums, score):  # type: ignore[no-untyped-def]
+    """Add what stands in the table of a group; two features at a time, as a cell is then read once."""
     first, stop = tables.group_feature[group], tables.group_feature[group + 1]
     at = tables.group_table[group]
     n = (tables.group_table[group + 1] - at) // (stop - first + 1)
-    for i in range(first, stop):
-        own, total = tables.tables[at : at + n], sums[tables.features[i]]
+    for i in range(first, stop - 1, 2):
+        own, next_own = tables.tables[at : at + n], tables.tables[at + n : at + 2 * n]
+        total, next_total = sums[tables.features[i]], sums[tables.features[i + 1]]
+        for r in range(cells.size):
+            cell = cells[r]
+            total[r] += own[cell]
+            next_total[r] += next_own[cell]
+        at += 2 * n
+    if (stop - first) % 2:
+        own, total = tables.tables[at : at + n], sums[tables.features[stop - 1]]
         for r in range(cells.size):
             total[r] += own[cells[r]]
         at += n

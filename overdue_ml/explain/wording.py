@@ -19,7 +19,8 @@ from overdue_ml.config import read_yaml
 from overdue_ml.errors import ConfigError
 
 _FOLDER = Path(__file__).with_name("catalogue")
-_PLACEHOLDER = re.compile(r"\{([a-z][a-z0-9_]*)\}")
+# A figure, or the day that many days before or after the as_of date.
+_PLACEHOLDER = re.compile(r"\{([a-z][a-z0-9_]*(?:\.(?:past|future)_date)?)\}")
 _SECTIONS = ("reasons", "units", "tiers", "behaviours", "card")
 _REFERENCE = "en"
 # Beyond this a figure is not money any more, and 300 digits would only break the layout.
@@ -34,7 +35,9 @@ class ReasonText:
     ----------
     title : str
     adverse, protective : str
-        Sentence for a contribution above zero, and for any other; ``{feature_name}`` placeholders.
+        Sentence for a contribution above zero, and for any other; ``{feature_name}`` placeholders. Of a
+        feature in days, ``{feature_name.past_date}`` is the day that many days before the as_of date and
+        ``{feature_name.future_date}`` the day after it.
     adverse_plain, protective_plain : str
         The same without figures, for when one of them is unknown.
     """
@@ -79,6 +82,7 @@ class Wording:
         contribution: float,
         values: Mapping[str, float | None],
         units: Mapping[str, str],
+        as_of: dt.date | None = None,
     ) -> str:
         """Say what a reason means for one customer.
 
@@ -92,11 +96,14 @@ class Wording:
             The customer's figures by feature name; others than those of the sentence are ignored.
         units : mapping of str to str
             Unit of each feature, as the registry gives it.
+        as_of : date, optional
+            From which days are counted; without it sentences with a date are told plainly.
 
         Returns
         -------
         str
-            The sentence with figures, or the plain one if a figure is missing, null or not finite.
+            The sentence with figures, or the plain one if a figure is missing, null or not finite, or a date
+            of it is.
 
         Raises
         ------
@@ -115,13 +122,16 @@ class Wording:
         reason = self._reason(code)
         adverse = contribution > 0
         text = reason.adverse if adverse else reason.protective
-        names = set(_PLACEHOLDER.findall(text))
-        if not all(_known(values.get(name)) for name in names):
-            return reason.adverse_plain if adverse else reason.protective_plain
-        lost = sorted(names - units.keys())
+        slots = set(_PLACEHOLDER.findall(text))
+        lost = sorted(
+            name for name in map(_feature_of, slots) if _known(values.get(name)) and name not in units
+        )
         if lost:
             raise ConfigError(f"no unit is given for {', '.join(lost)}", where=f"reason {code}")
-        return _fill(text, {name: self.format_number(values[name], units[name]) for name in names})
+        told = {slot: self._told(slot, values, units, as_of) for slot in slots}
+        if None in told.values():
+            return reason.adverse_plain if adverse else reason.protective_plain
+        return _fill(text, {slot: shown for slot, shown in told.items() if shown is not None})
 
     def title(self, code: str) -> str:
         """Heading of a reason."""
@@ -130,7 +140,18 @@ class Wording:
     def placeholders(self, code: str) -> frozenset[str]:
         """Names of the features whose figures the sentences of a reason show."""
         reason = self._reason(code)
-        return frozenset(_PLACEHOLDER.findall(reason.adverse + reason.protective))
+        return frozenset(map(_feature_of, _PLACEHOLDER.findall(reason.adverse + reason.protective)))
+
+    def sentence_features(self, code: str, contribution: float) -> frozenset[str]:
+        """Names of the features whose figures the one sentence for a contribution shows."""
+        reason = self._reason(code)
+        text = reason.adverse if contribution > 0 else reason.protective
+        return frozenset(map(_feature_of, _PLACEHOLDER.findall(text)))
+
+    def plain_sentence(self, code: str, contribution: float) -> str:
+        """What a reason means, without figures."""
+        reason = self._reason(code)
+        return reason.adverse_plain if contribution > 0 else reason.protective_plain
 
     def format_number(self, value: float | None, unit: str) -> str:
         """Write a number with its unit; a null or infinite one as unknown.
@@ -188,6 +209,25 @@ class Wording:
         """Name of a payment behaviour; an unknown one as it stands."""
         return self.behaviours.get(name, name)
 
+    def _told(
+        self, slot: str, values: Mapping[str, float | None], units: Mapping[str, str], as_of: dt.date | None
+    ) -> str | None:
+        """A figure or a date as it is written; None where it is not known."""
+        name, _, kind = slot.partition(".")
+        value = values.get(name)
+        if value is None or not _known(value):
+            return None
+        if not kind:
+            return self.format_number(value, units[name])
+        # A mean of days is no day.
+        if as_of is None or units[name] != "days" or value != int(value):
+            return None
+        try:
+            days = dt.timedelta(days=int(value))
+            return self.format_date(as_of - days if kind == "past_date" else as_of + days)
+        except OverflowError:
+            return None
+
     def _reason(self, code: str) -> ReasonText:
         try:
             return self.reasons[code]
@@ -234,7 +274,7 @@ def load_wording(lang: str, path: Path | None = None) -> Wording:
         raise ConfigError(
             f"there is no wording in '{lang}'",
             expected=f"one of {', '.join(known)}",
-            next_step="or give your own wording file",
+            next_step="or give your own wording file (--catalogue)",
         )
     data: dict[str, Any] = read_yaml(_FOLDER / f"{lang}.yaml") if lang in known else {}
     where = f"wording '{lang}'"
@@ -340,6 +380,10 @@ def _names(text: str, key: str, where: str) -> set[str]:
     if set(_PLACEHOLDER.sub("", text)) & {"{", "}"}:
         raise ConfigError(f"{key} has a malformed placeholder", where=where, expected="{feature_name}")
     return set(_PLACEHOLDER.findall(text))
+
+
+def _feature_of(slot: str) -> str:
+    return slot.partition(".")[0]
 
 
 def _merge(base: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:

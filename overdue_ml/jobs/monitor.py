@@ -8,8 +8,8 @@ from pathlib import Path
 import pandas as pd
 
 from overdue_ml.config import LabelsConfig, RecordsConfig, build_config
-from overdue_ml.jobs.explain import find_run, read_manifest
 from overdue_ml.jobs.output import write_json
+from overdue_ml.jobs.runs import find_run, read_manifest
 from overdue_ml.jobs.score import MANIFEST
 from overdue_ml.labels import label_customers, trainable
 from overdue_ml.monitoring import compute_realised

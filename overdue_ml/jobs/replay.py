@@ -25,8 +25,8 @@ from overdue_ml.features import (
     registry_with,
 )
 from overdue_ml.features.future import forget_after
-from overdue_ml.jobs.explain import find_run, read_manifest, read_row
 from overdue_ml.jobs.progress import Silent
+from overdue_ml.jobs.runs import find_run, read_manifest, read_row
 from overdue_ml.jobs.score import score_book
 from overdue_ml.model import ScoringModel
 from overdue_ml.records import Records, load_records
@@ -130,7 +130,7 @@ def run_replay(
     _check_manifest(manifest, as_of)
     then = read_row(folder / "scores.parquet", customer_id)
     parts = read_row(folder / "contributions.parquet", customer_id).drop("customer_id")
-    registered = _same_model(manifest, models)
+    registered = model_of_run(manifest, models)
     model = registered.model
     used = own_features_of(model.meta.get("own_features"), own)
     if isinstance(source, Path):
@@ -175,8 +175,14 @@ def _check_manifest(manifest: Mapping[str, Any], as_of: dt.date) -> None:
         )
 
 
-def _same_model(manifest: Mapping[str, Any], models: Path) -> RegisteredModel:
-    """The very version that scored, by its hash and not by its name alone."""
+def model_of_run(manifest: Mapping[str, Any], models: Path) -> RegisteredModel:
+    """The very version that scored, by its hash and not by its name alone.
+
+    Raises
+    ------
+    ModelError
+        If it cannot be loaded or is another by now.
+    """
     card = manifest["model"]
     registered = load_model(open_store(models), f"{card['name']}/{card['version']}")
     if registered.bundle_hash != manifest["model_hash"]:

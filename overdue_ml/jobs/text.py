@@ -165,11 +165,17 @@ def card_text(result: ExplainResult) -> str:
     lines = [
         f"{card.customer_id} · {words.text('as_of', date=words.format_date(card.as_of))}",
         f"{words.text('probability_heading')}: {card.p_overdue:.1%} · {words.tier(card.tier)} · {standing}",
-        *(f"  {r.contribution:+.2f}  {r.title}: {r.sentence}" for r in card.reasons[:4]),
+        *(f"  {r.contribution:+.2f}  {r.title}: {r.sentence}" for r in card.told_reasons()[0]),
         "",
         str(result.path),
     ]
     return "\n".join(lines)
+
+
+def cards_json(results: list[ExplainResult]) -> dict[str, Any]:
+    """File, probability and rank of one card, or of each of several under ``cards``."""
+    cards = [{"card": str(r.path), "p_overdue": r.card.p_overdue, "rank": r.card.rank} for r in results]
+    return cards[0] if len(cards) == 1 else {"cards": cards}
 
 
 def monitor_text(result: MonitorResult) -> str:

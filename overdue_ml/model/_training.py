@@ -170,7 +170,8 @@ class MemberTraining(BaseEstimator):
             label=target,
             weight=weight,
             categorical_feature=sorted(self.categories_) or "auto",
-            params={"max_bin": self.max_bin, "verbosity": -1},
+            # Threads as in training: members are made side by side, and LightGBM keeps one number for all.
+            params={"max_bin": self.max_bin, "num_threads": 1, "verbosity": -1},
             free_raw_data=True,
         )
 

@@ -216,7 +216,10 @@ class _Ground:
         weight = None if self.weight is None else self.weight[train]
         seed = _seed(self.model.random_state, "fold")
         booster = model._train(self.matrix[train], self.target[train], weight, seed, model.n_estimators)
-        return np.asarray(booster.predict(self.matrix[held_out], raw_score=True), dtype=np.float64)
+        # One thread, as in training: LightGBM keeps one number for the whole process, and a change of it
+        # while another fold's data set is made ends the interpreter.
+        found = booster.predict(self.matrix[held_out], raw_score=True, num_threads=1)
+        return np.asarray(found, dtype=np.float64)
 
     def steps(self, parameters: Mapping[str, Any]) -> Iterator[tuple[float, float | None]]:
         """After each fold: the mean of the folds so far, and on the last one the criterion."""

@@ -3,7 +3,11 @@
 Everything is written from data that other layers computed; nothing here scores or decides.
 """
 
-from overdue_ml.reports.card import Card, ReasonLine, render_card
+from overdue_ml.reports.card import Card, render_card
+from overdue_ml.reports.card_instalments import Instalment, Payment
+from overdue_ml.reports.card_past import PastScore
+from overdue_ml.reports.card_people import Debt, Income
+from overdue_ml.reports.card_reasons import ReasonLine
 from overdue_ml.reports.evaluation import render_evaluation
 from overdue_ml.reports.figures import (
     plot_calibration,
@@ -17,6 +21,11 @@ from overdue_ml.reports.verdicts import plot_verdicts
 
 __all__ = [
     "Card",
+    "Debt",
+    "Income",
+    "Instalment",
+    "PastScore",
+    "Payment",
     "ReasonLine",
     "plot_calibration",
     "plot_capture",

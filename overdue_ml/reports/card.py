@@ -4,43 +4,35 @@ from __future__ import annotations
 
 import datetime as dt
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import pandas as pd
 from markupsafe import Markup
 
+from overdue_ml.config import PointsConfig
 from overdue_ml.errors import ConfigError, ModelError
 from overdue_ml.explain.wording import Wording
-from overdue_ml.reports.charts import book_chart, reason_bar
+from overdue_ml.reports.card_instalments import Instalment, Payment, instalment_section, plain_amount
+from overdue_ml.reports.card_past import PastScore, past_section
+from overdue_ml.reports.card_people import Debt, Income, debt_section, income_section
+from overdue_ml.reports.card_reasons import (
+    ReasonLine,
+    reason_groups,
+    scale_rows,
+    split_reasons,
+    sum_rows,
+    written_share,
+)
+from overdue_ml.reports.charts import book_chart
 from overdue_ml.reports.history import MAX_STATEMENTS, Statement, read_statements, statement_chart
 from overdue_ml.reports.page import render_page
 from overdue_ml.reports.svg import clean
 
-MAX_ADVERSE, MAX_PROTECTIVE = 4, 3
 _TOLERANCE = 1e-6
-# Below this a contribution would be written 0.00.
-_VISIBLE = 0.005
 _LONG, _ID, _NAME = 600, 72, 80
 _MODEL_KEYS = ("name", "version", "alias", "run_id", "trained_on", "feature_set_hash", "model_hash")
 _AMOUNTS = ("due_amount", "exposure_amount", "expected_overdue_amount")
-
-
-@dataclass(frozen=True)
-class ReasonLine:
-    """One reason of a score, already in words.
-
-    Parameters
-    ----------
-    code, title, sentence : str
-    contribution : float
-        In log-odds; above zero it raises the risk.
-    """
-
-    code: str
-    title: str
-    sentence: str
-    contribution: float
 
 
 @dataclass(frozen=True)
@@ -70,6 +62,20 @@ class Card:
         Any of name, version, alias, run_id, trained_on, feature_set_hash, model_hash.
     notes : list of str
         On the data, shown as they are.
+    p_low, p_high : float, optional
+        How well the probability is known at this score.
+    points_scale : PointsConfig, optional
+        On which the points were computed; how they hang together with the probability is then told.
+    silent : frozenset of str
+        Reasons that count but are never told, as those with a protected attribute in them.
+    instalments : list of Instalment
+        As known on the as_of date, those to come among them.
+    payments : list of Payment
+        Known on the as_of date.
+    incomes, debts : list, optional
+        None where the records have no such table.
+    past : list of PastScore
+        What runs of earlier dates said.
     """
 
     customer_id: str
@@ -92,6 +98,20 @@ class Card:
     statements: pd.DataFrame
     model: Mapping[str, str] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
+    p_low: float | None = None
+    p_high: float | None = None
+    points_scale: PointsConfig | None = None
+    silent: frozenset[str] = frozenset()
+    instalments: list[Instalment] = field(default_factory=list)
+    payments: list[Payment] = field(default_factory=list)
+    incomes: list[Income] | None = None
+    debts: list[Debt] | None = None
+    past: list[PastScore] = field(default_factory=list)
+
+    def told_reasons(self) -> tuple[list[ReasonLine], list[ReasonLine]]:
+        """The reasons that the card tells: those that raise the risk, and those that lower it."""
+        raises, lowers, _ = split_reasons(self.reasons, self.silent)
+        return raises, lowers
 
 
 def render_card(card: Card, wording: Wording) -> str:
@@ -113,16 +133,17 @@ def render_card(card: Card, wording: Wording) -> str:
     ConfigError
         If the wording is in another language.
     ModelError
-        If base and reasons do not add up to the log-odds.
+        If base and reasons do not add up to the log-odds, or the points are not those of the probability.
     ValueError
-        If a statement is dated after the as_of date, or the histogram is malformed.
+        If anything shown is dated after the as_of date, or the histogram is malformed.
     """
     _check(card, wording)
     statements = read_statements(card.statements)
     late = [s.statement_date for s in statements if s.statement_date and s.statement_date > card.as_of]
     if late:
         raise ValueError(f"A statement of {late[0]} was not known on {card.as_of}.")
-    percent = wording.units["ratio"].replace("{n}", _percent(card.p_overdue))
+    percent = written_share(card.p_overdue, wording)
+    added = (round(100 * card.log_odds) - round(100 * card.base_log_odds)) / 100
     book = Markup("")
     if card.book_counts:
         book = book_chart(card.book_edges, card.book_counts, card.p_overdue, wording, percent)
@@ -137,12 +158,18 @@ def render_card(card: Card, wording: Wording) -> str:
         tier=clean(wording.tier(card.tier), _NAME),
         percent=percent,
         in_words=_in_words(card.p_overdue, wording),
+        interval=_interval(card, wording),
         book=book,
         place=_place(card, wording),
         figures=_figures(card, wording),
-        reasons=_reason_groups(card, wording),
-        sums=_sums(card, wording, percent),
+        reasons=reason_groups(card.reasons, card.silent, added, wording),
+        sums=sum_rows(card.reasons, card.base_log_odds, card.log_odds, wording),
+        scale=scale_rows(card.log_odds, card.p_overdue, card.points, card.points_scale, wording),
         history=_history(statements, wording),
+        instalments=instalment_section(card.instalments, card.payments, card.as_of, wording),
+        incomes=income_section(card.incomes, card.as_of, wording),
+        debts=debt_section(card.debts, card.as_of, wording),
+        past=past_section(card.past, _this_score(card), wording),
         notes=[clean(note, _LONG) for note in card.notes] + [wording.text("note_accounts")],
         model=_model(card.model, wording),
     )
@@ -161,11 +188,21 @@ def _check(card: Card, wording: Wording) -> None:
         raise ModelError(f"the probability {card.p_overdue} is not between 0 and 1")
 
 
-def _percent(p: float) -> str:
-    """Per cent with one decimal; never 0 or 100 unless it is exactly that."""
-    if 0 < p < 0.0005:
-        return "< 0.1"
-    return "> 99.9" if 0.9995 <= p < 1 else f"{100 * p:.1f}"
+def _interval(card: Card, wording: Wording) -> str:
+    if card.p_low is None or card.p_high is None:
+        return ""
+    if not 0.0 <= card.p_low <= card.p_overdue <= card.p_high <= 1.0:
+        raise ModelError(f"the probability {card.p_overdue} is not in {card.p_low} to {card.p_high}")
+    low, high = (written_share(p, wording) for p in (card.p_low, card.p_high))
+    return wording.text("interval", low=low, high=high)
+
+
+def _this_score(card: Card) -> PastScore:
+    """The score of the card as the last of its line."""
+    version, model_hash = card.model.get("version", ""), card.model.get("model_hash", "")
+    return PastScore(
+        card.as_of, card.p_overdue, card.tier, card.rank, card.n_customers, version, model_hash
+    )  # fmt: skip
 
 
 def frequency(p: float) -> tuple[str, int, int]:
@@ -226,89 +263,6 @@ def _figures(card: Card, wording: Wording) -> list[tuple[str, str]]:
     return [(wording.text("next_due_date"), wording.format_date(card.next_due_date)), *amounts]
 
 
-def signed(hundredths: int) -> str:
-    """Hundredths as a decimal that always shows its sign."""
-    sign = "+" if hundredths > 0 else ("−" if hundredths < 0 else "")
-    return f"{sign}{abs(hundredths) / 100:,.2f}"
-
-
-def round_to_total(values: Sequence[float], total: float) -> list[int]:
-    """Round to hundredths such that what is shown adds up to the rounded total.
-
-    The values with the largest remainders are rounded up, so each is off by less than one hundredth.
-
-    Examples
-    --------
-    >>> round_to_total([0.333, 0.333, 0.334], 1.0)
-    [33, 33, 34]
-    """
-    floors = [math.floor(100 * value) for value in values]
-    short = round(100 * total) - sum(floors)
-    order = sorted(range(len(values)), key=lambda i: (floors[i] - 100 * values[i], i))
-    for i in order[: max(short, 0)]:
-        floors[i] += 1
-    return floors
-
-
-@dataclass(frozen=True)
-class _Row:
-    title: str
-    sentence: str
-    value: str
-    bar: Markup
-
-
-@dataclass(frozen=True)
-class _Reasons:
-    raises: list[_Row]
-    lowers: list[_Row]
-    others: list[_Row]
-
-
-def _reason_groups(card: Card, wording: Wording) -> _Reasons:
-    ordered = sorted(card.reasons, key=lambda r: (-r.contribution, r.code))
-    raises = [r for r in ordered if r.contribution >= _VISIBLE][:MAX_ADVERSE]
-    lowers = [r for r in reversed(ordered) if r.contribution <= -_VISIBLE][:MAX_PROTECTIVE]
-    shown = {r.code for r in (*raises, *lowers)}
-    rest = [r for r in ordered if r.code not in shown]
-    others = []
-    if rest:
-        total = math.fsum(r.contribution for r in rest)
-        sentence = wording.text("others_sentence", n=str(len(rest)))
-        others = [ReasonLine("", wording.text("others"), sentence, total)]
-    lines = [*raises, *lowers, *others]
-    largest = max((abs(r.contribution) for r in lines), default=0.0)
-    shown_total = (round(100 * card.log_odds) - round(100 * card.base_log_odds)) / 100
-    hundredths = round_to_total([r.contribution for r in lines], shown_total)
-    rows = [_row(r, h, largest, wording) for r, h in zip(lines, hundredths, strict=True)]
-    first, second = len(raises), len(raises) + len(lowers)
-    return _Reasons(rows[:first], rows[first:second], rows[second:])
-
-
-def _row(reason: ReasonLine, hundredths: int, largest: float, wording: Wording) -> _Row:
-    title, value = clean(reason.title, _NAME), signed(hundredths)
-    key = "bar_raises" if reason.contribution > 0 else "bar_lowers"
-    bar = reason_bar(reason.contribution, largest, wording.text(key, title=title, value=value.lstrip("+−")))
-    return _Row(title, clean(reason.sentence, _LONG), value, bar)
-
-
-def _sums(card: Card, wording: Wording, percent: str) -> dict[str, list[tuple[str, str]]]:
-    """From the base over the reasons to log-odds, probability and points."""
-    raises = math.fsum(r.contribution for r in card.reasons if r.contribution > 0)
-    lowers = math.fsum(r.contribution for r in card.reasons if r.contribution <= 0)
-    total = round(100 * card.log_odds)
-    base = round(100 * card.base_log_odds)
-    up, down = round_to_total([raises, lowers], (total - base) / 100)
-    keys = ("sum_base", "sum_raises", "sum_lowers")
-    added = [(wording.text(k), signed(v)) for k, v in zip(keys, (base, up, down), strict=True)]
-    result = [
-        (wording.text("sum_log_odds"), signed(total)),
-        (wording.text("sum_probability"), percent),
-        (wording.text("sum_points"), wording.format_number(round(card.points), "count")),
-    ]
-    return {"added": added, "result": result}
-
-
 @dataclass(frozen=True)
 class _History:
     chart: Markup
@@ -334,13 +288,7 @@ def _history(statements: list[Statement], wording: Wording) -> _History | None:
 
 def _history_row(s: Statement, wording: Wording) -> list[str]:
     dates = ["–" if day is None else day.isoformat() for day in (s.statement_date, s.due_date)]
-    # Amounts without their unit: the column would only repeat it.
-    template = wording.units["amount"]
-    amounts = []
-    for amount in (s.balance, s.paid, s.limit):
-        shown = wording.format_number(amount, "amount")
-        before, _, after = template.partition("{n}")
-        amounts.append("–" if amount is None else shown.removeprefix(before).removesuffix(after))
+    amounts = [plain_amount(amount, wording) for amount in (s.balance, s.paid, s.limit)]
     dpd = "–" if s.dpd is None else wording.format_number(s.dpd, "count")
     behaviour = "–" if s.behaviour is None else clean(wording.behaviour(s.behaviour), _NAME)
     return [*dates, *amounts, dpd, behaviour]

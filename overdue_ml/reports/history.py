@@ -46,6 +46,8 @@ def read_statements(table: pd.DataFrame) -> list[Statement]:
         Any of statement_date, due_date, balance_amount, paid_amount, credit_limit_amount, dpd,
         payment_behaviour.
     """
+    if table.empty:
+        return []
     behaviours = table["payment_behaviour"] if "payment_behaviour" in table else [None] * len(table)
     rows = zip(
         _dates(table, "statement_date"),

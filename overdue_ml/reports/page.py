@@ -30,6 +30,12 @@ def _environment() -> Environment:
     return environment
 
 
+@lru_cache(maxsize=1)
+def _style_sheet() -> Markup:
+    # Part of the package, so its text is trusted.
+    return Markup((_TEMPLATES / "page.css").read_text(encoding="utf-8"))  # noqa: S704
+
+
 def render_page(template: str, lang: str, **context: Any) -> str:
     """Fill in a template.
 
@@ -47,7 +53,5 @@ def render_page(template: str, lang: str, **context: Any) -> str:
     str
         HTML.
     """
-    # The style sheet is part of the package, so its text is trusted.
-    css = Markup((_TEMPLATES / "page.css").read_text(encoding="utf-8"))  # noqa: S704
     page = _environment().get_template(template)
-    return page.render(lang=lang, css=css, csp=CONTENT_SECURITY_POLICY, **context)
+    return page.render(lang=lang, css=_style_sheet(), csp=CONTENT_SECURITY_POLICY, **context)

@@ -64,7 +64,8 @@ def element(tag: str, content: Markup | str | None = None, **attributes: str | f
     """
     parts = []
     for name, value in attributes.items():
-        shown = escape(value if isinstance(value, str) else number(value))
+        # A number has nothing to escape, and a card has hundreds.
+        shown = escape(value) if isinstance(value, str) else number(value)
         parts.append(f' {name.rstrip("_").replace("_", "-")}="{shown}"')
     start = f"{tag}{''.join(parts)}"
     # Attribute values are escaped above, the content below.

@@ -10,10 +10,13 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from overdue_ml.config import PointsConfig
 from overdue_ml.errors import ConfigError, ModelError
 from overdue_ml.explain.wording import load_wording
-from overdue_ml.reports import Card, ReasonLine, render_card
-from overdue_ml.reports.card import frequency, round_to_total, signed
+from overdue_ml.model import compute_points
+from overdue_ml.reports import Card, Debt, Income, Instalment, PastScore, Payment, ReasonLine, render_card
+from overdue_ml.reports.card import frequency
+from overdue_ml.reports.card_reasons import round_to_total, signed
 from overdue_ml.reports.page import CONTENT_SECURITY_POLICY
 
 AS_OF = dt.date(2005, 9, 30)
@@ -317,3 +320,82 @@ def test_rounding_to_a_total():
     assert round_to_total([0.005, 0.005, -0.01], 0.0) in ([1, 0, -1], [0, 1, -1])
     assert round_to_total([], 0.0) == []
     assert [signed(v) for v in (5, 0, -123456)] == ["+0.05", "0.00", "−1,234.56"]
+
+
+def test_points_and_probability_tie_out_on_their_scale():
+    # By hand: p = 1/3 is 2 to 1 on time; 600 + 20 * log2(2 / 50) = 600 - 92.88.
+    html = _render(p_overdue=1 / 3, points=600 + 20 * math.log2(2 / 50), points_scale=PointsConfig())
+    text = " ".join(check_page(html).text)
+    assert "2 to 1" in text
+    assert "Points, 600 at 50 to 1 and 20 more each time the odds double" in text
+    assert "<td>507</td>" in html
+    # The log-odds of the card are 0.318; without calibration that is 1 / (1 + exp(-0.318)) = 57.9 %.
+    assert "57.9 %" in text
+    with pytest.raises(ModelError, match="the points"):
+        _render(p_overdue=1 / 3, points=508.0, points_scale=PointsConfig())
+
+
+@pytest.mark.parametrize("p", [0.0, 1.0])
+def test_certain_probabilities_have_points_but_no_odds(p):
+    points = float(compute_points(np.array([p])).item())
+    html = _render(p_overdue=p, points=points, points_scale=PointsConfig())
+    assert load_wording("en").text("sum_points") in html
+
+
+def test_the_interval_stands_beneath_the_probability():
+    assert "Likely between 30.0 % and 35.5 %" in _render(p_low=0.3, p_high=0.355)
+    assert "Likely" not in _render()
+    with pytest.raises(ModelError, match="is not in"):
+        _render(p_low=0.34, p_high=0.4)
+
+
+def test_reasons_with_protected_details_count_but_are_not_told():
+    reasons = [replace(r, contribution=0.9) if r.code == "PROFILE" else r for r in _reasons("en")]
+    total = -1.42 + math.fsum(r.contribution for r in reasons)
+    told = _render(reasons=reasons, log_odds=total)
+    silent = _render(reasons=reasons, log_odds=total, silent=frozenset({"PROFILE"}))
+    assert load_wording("en").title("PROFILE") in told
+    assert load_wording("en").title("PROFILE") not in silent
+    # PAID_LITTLE, SPENDING, BALANCE_TREND and ACCOUNT_AGE are told in neither list, and PROFILE is silent.
+    assert "Number of further reasons added up here: 5." in silent
+
+
+def test_reasons_that_contradict_each_other_are_not_both_told():
+    en = load_wording("en")
+    values = {"LATE_DEPTH": 0.9, "LATE_OFTEN": -0.5, "ACCOUNT_AGE": -0.1}
+    reasons = [ReasonLine(c, en.title(c), en.sentence(c, x, {}, {}), x) for c, x in values.items()]
+    html = _render(reasons=reasons, log_odds=-1.42 + 0.3)
+    assert en.title("LATE_DEPTH") in html
+    assert en.title("LATE_OFTEN") not in html
+
+
+@pytest.mark.parametrize("lang", ["en", "zh"])
+def test_every_part_of_an_instalment_card_is_there_and_escaped(lang):
+    day = AS_OF - dt.timedelta(days=20)
+    wording = load_wording(lang)
+    html = _render(
+        lang,
+        statements=pd.DataFrame(),
+        instalments=[
+            Instalment(HOSTILE, day, 500.0, 120.0, None, 20),
+            Instalment("A2", AS_OF + dt.timedelta(days=9), 500.0, 0.0, None, 0),
+        ],
+        payments=[Payment(HOSTILE, day, 120.0)],
+        incomes=[Income(day, 4000.0)],
+        debts=[Debt(HOSTILE, day, 7000.0, 300.0, 5), Debt("B", day, 1.0, 1.0, 0)],
+        past=[PastScore(day, 0.2, HOSTILE, 40, 29_000, HOSTILE, "other")],
+    )
+    text = " ".join(check_page(html).text)
+    for key in ("instalments_heading", "incomes_heading", "debts_heading", "past_heading", "past_other"):
+        assert wording.text(key) in text
+    # Instalments are the history; nothing says that there is none.
+    assert wording.text("history_none") not in text
+    assert wording.text("history_heading") not in text
+    assert "20 +" in text
+    assert "<script" not in html
+
+
+def test_sections_without_their_tables_are_left_out():
+    html = _render()
+    for key in ("instalments_heading", "incomes_heading", "debts_heading", "past_heading"):
+        assert load_wording("en").text(key) not in html

@@ -1,0 +1,64 @@
+"""Which reasons of a score are told: the strongest, at most a few, and none that contradict each other."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+
+MAX_ADVERSE, MAX_PROTECTIVE = 4, 3
+#: Below this a contribution would be written 0.00.
+VISIBLE = 0.005
+
+#: Reasons that speak of the same facts. Told as raising and as lowering the risk on one page, the two would
+#: contradict each other to a reader; the stronger is told, the weaker is added to the others.
+CONTRADICTIONS: frozenset[frozenset[str]] = frozenset(
+    frozenset(pair)
+    for pair in (
+        ("LATE_DEPTH", "LATE_OFTEN"),
+        ("LATE_OFTEN", "PAYMENT_STATUS"),
+        ("PAID_LITTLE", "UNPAID_BALANCE"),
+        ("INSTALMENT_DEPTH", "INSTALMENT_OFTEN"),
+        ("INSTALMENT_DEPTH", "INSTALMENT_UNPAID"),
+        ("INSTALMENT_OFTEN", "LOANS_TOGETHER"),
+        ("INSTALMENT_UNPAID", "LOANS_TOGETHER"),
+        ("NEXT_DUE", "PLAN_LEFT"),
+        ("INCOME_LEVEL", "INCOME_BURDEN"),
+        ("DEBT_ELSEWHERE", "UTILISATION_ELSEWHERE"),
+    )
+)
+
+
+def choose_reasons(
+    contributions: Mapping[str, float], silent: Collection[str] = ()
+) -> tuple[list[str], list[str]]:
+    """The reasons to tell, from the strongest contribution on.
+
+    Parameters
+    ----------
+    contributions : mapping of str to float
+        In log-odds by reason code, of features that were scored.
+    silent : collection of str
+        Reasons that are never told, as those with a protected attribute in them.
+
+    Returns
+    -------
+    raises, lowers : list of str
+        At most four and three, the strongest first. Of two that contradict each other, see
+        :data:`CONTRADICTIONS`, only the stronger; neither where both weigh too little to be written.
+
+    Examples
+    --------
+    >>> choose_reasons({"LATE_DEPTH": 0.8, "LATE_OFTEN": -0.2, "ACCOUNT_AGE": -0.1})
+    (['LATE_DEPTH'], ['ACCOUNT_AGE'])
+    """
+    raises: list[str] = []
+    lowers: list[str] = []
+    # By code where two weigh the same, so that the choice is the same on every run.
+    for code, value in sorted(contributions.items(), key=lambda item: (-abs(item[1]), item[0])):
+        if not abs(value) >= VISIBLE or code in silent:
+            continue
+        same, other = (raises, lowers) if value > 0 else (lowers, raises)
+        if any(frozenset((code, told)) in CONTRADICTIONS for told in other):
+            continue
+        if len(same) < (MAX_ADVERSE if value > 0 else MAX_PROTECTIVE):
+            same.append(code)
+    return raises, lowers

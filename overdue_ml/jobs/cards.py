@@ -1,0 +1,375 @@
+"""A scoring run with its records, read once, from which the cards of its customers are made."""
+
+from __future__ import annotations
+
+import datetime as dt
+import hashlib
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pyarrow.parquet as pq
+
+from overdue_ml.config import PointsConfig, RecordsConfig, build_config
+from overdue_ml.errors import ConfigError, RecordsError
+from overdue_ml.explain import Wording, check_wording, load_wording, sum_by_reason
+from overdue_ml.explain.wording import ReasonText
+from overdue_ml.features import (
+    FeatureBuilder,
+    GivenFeatures,
+    Registry,
+    available_features,
+    own_features_of,
+    registry_with,
+)
+from overdue_ml.jobs.card_data import CardData, read_card_data
+from overdue_ml.jobs.runs import earlier_runs, find_run, read_manifest, read_rows
+from overdue_ml.jobs.score import MANIFEST
+from overdue_ml.records import Records, load_records
+from overdue_ml.reports import Card, PastScore, ReasonLine, render_card
+
+_PLAIN = re.compile(r"^[A-Za-z0-9_-]{1,64}$")
+_ATTRIBUTE = "attr_"
+_MASK = "••••"
+_FEW = 3
+
+
+class CardBook:
+    """The cards of one scoring run.
+
+    Parameters
+    ----------
+    scores : Path
+        A scoring run.
+    lang : str
+        Language of the cards.
+    source : Path or Records, optional
+        The records that were scored; by default where the run read them.
+    wording : Path, optional
+        A reason catalogue of your own.
+    own : path, OwnFeatures or sequence of features, optional
+        Features of your own that the model was trained with, or their file.
+    mask_ids : bool, default False
+        Show customers and accounts by the ends of their ids only, also in the names of files.
+
+    Attributes
+    ----------
+    folder : Path
+        Of the run.
+    wording : Wording
+
+    Raises
+    ------
+    ConfigError
+        If the run or the language is unknown, or the wording does not fit.
+    RecordsError
+        If the records are not those that were scored.
+    FeatureMismatchError
+        If ``own`` are others than those of the model.
+    """
+
+    def __init__(
+        self,
+        scores: Path,
+        lang: str = "en",
+        *,
+        source: Path | Records | None = None,
+        wording: Path | None = None,
+        own: GivenFeatures | None = None,
+        mask_ids: bool = False,
+    ) -> None:
+        self.folder = find_run(scores)
+        self._manifest = read_manifest(self.folder)
+        self._as_of = dt.date.fromisoformat(self._manifest["as_of"])
+        self._mask_ids = mask_ids
+        described = self._manifest.get("own_features")
+        given = None if own is None else own_features_of(described, own)
+        attributes = self._manifest["settings"]["records"]["attributes"]
+        # Runs of before there were ranks do not say.
+        ranks = bool(self._manifest.get("ranks", False))
+        self._registry = registry_with(attributes, given, ranks=ranks)
+        self._declared = _Declared.of(self._registry, described["features"] if described else [])
+        self.wording = _with_meanings(load_wording(lang, wording), self._declared.own)
+        check_wording(self.wording, self._declared.reasons.values(), self._declared.numbers)
+        self._source = source
+        self._records: Records | None = None
+
+    def riskiest(self, n: int) -> list[str]:
+        """The ids of the first ``n`` customers by rank."""
+        table = pq.read_table(
+            self.folder / "scores.parquet", columns=["customer_id", "rank"], page_checksum_verification=True
+        )
+        return [str(i) for i in table.sort_by("rank").column("customer_id").slice(0, n).to_pylist()]
+
+    def make(self, customer_ids: Sequence[str]) -> list[Card]:
+        """The cards of some customers, in the order asked for.
+
+        Parameters
+        ----------
+        customer_ids : sequence of str
+
+        Raises
+        ------
+        ConfigError
+            If one of them was not scored.
+        RecordsError
+            If the records are not those that were scored.
+        """
+        rows = read_rows(self.folder / "scores.parquet", customer_ids)
+        contributions = read_rows(self.folder / "contributions.parquet", customer_ids)
+        for customer_id in customer_ids:
+            if customer_id not in rows.index or customer_id not in contributions.index:
+                raise ConfigError(
+                    f"customer '{customer_id[:80]}' was not scored in this run",
+                    where="scores.parquet",
+                    next_step="check the id character by character; leading zeros count",
+                )
+        if self._records is None:
+            self._records = _scored_records(self._manifest, self._source)
+        data = read_card_data(self._records, customer_ids, self._as_of)
+        told = self._sentences(contributions.drop(columns="base").astype(float))
+        past = self._past(customer_ids)
+        # As plain mappings: looking up rows of a frame costs more than the rest of a card.
+        found: list[dict[str, Any]] = [
+            {str(k): v for k, v in row.items()} for row in rows.reset_index().to_dict("records")
+        ]
+        scores = {str(row["customer_id"]): row for row in found}
+        base = contributions["base"].astype(float).to_dict()
+        ids = [str(i) for i in customer_ids]
+        return [self._card(scores[i] | {"base": base[i]}, told[i], data, past.get(i, [])) for i in ids]
+
+    def path_of(self, card: Card, customer_id: str) -> Path:
+        """Where a card is written by default: ``cards/`` in the run's folder."""
+        stem = f"rank-{card.rank}" if self._mask_ids else _file_stem(customer_id)
+        return self.folder / "cards" / f"{stem}_{card.lang}.html"
+
+    def write(self, card: Card, path: Path) -> Path:
+        """Write a card as HTML.
+
+        Parameters
+        ----------
+        card : Card
+        path : Path
+            Its folder is made if it is missing.
+        """
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(render_card(card, self.wording), encoding="utf-8")
+        return path
+
+    def _sentences(self, contributions: pd.DataFrame) -> dict[str, list[ReasonLine]]:
+        """The reasons of each customer in words, the one that raises the risk most first."""
+        assert self._records is not None
+        by_reason = sum_by_reason(contributions, self._declared.reasons)
+        figures = self._figures(list(contributions.index), list(by_reason.columns))
+        # A sentence whose figures the model never saw would give reasons that are none.
+        scored = {
+            f.name for f in self._registry.closure(n for n in contributions.columns if n in self._registry)
+        }
+        scored |= set(contributions.columns)
+        titles = {str(code): self.wording.title(str(code)) for code in by_reason.columns}
+        lines = {}
+        for customer_id, values in by_reason.to_dict("index").items():
+            own = figures[str(customer_id)]
+            found = [
+                ReasonLine(str(code), titles[str(code)], self._sentence(str(code), c, own, scored), float(c))
+                for code, c in values.items()
+            ]
+            lines[str(customer_id)] = sorted(found, key=lambda line: -line.contribution)
+        return lines
+
+    def _sentence(
+        self, code: str, contribution: float, figures: Mapping[str, float | None], scored: set[str]
+    ) -> str:
+        shown = self.wording.sentence_features(code, contribution)
+        if shown and not shown & scored:
+            return self.wording.plain_sentence(code, contribution)
+        return self.wording.sentence(code, contribution, figures, self._declared.units, self._as_of)
+
+    def _figures(self, customer_ids: list[str], codes: list[str]) -> dict[str, dict[str, float | None]]:
+        """The customers' own figures that the sentences speak of."""
+        assert self._records is not None
+        wanted = {name for code in codes for name in self.wording.placeholders(str(code))}
+        # A sentence may speak of what these records do not have; it then falls back to plain words.
+        present = sorted(wanted & set(available_features(self._records, self._registry)))
+        keys = pd.DataFrame({"customer_id": customer_ids, "as_of_date": self._as_of})
+        values = FeatureBuilder(self._records, present, self._registry).fit(keys).transform(keys)
+        rows = values.astype(object).where(values.notna(), None).to_dict("records")
+        return {
+            str(i): {str(name): value for name, value in row.items()}
+            for i, row in zip(customer_ids, rows, strict=True)
+        }
+
+    def _past(self, customer_ids: Iterable[str]) -> dict[str, list[PastScore]]:
+        """What runs of earlier dates beside this one said of the customers."""
+        found: dict[str, list[PastScore]] = {}
+        for folder, manifest in earlier_runs(self.folder, self._manifest):
+            try:
+                rows = read_rows(folder / "scores.parquet", customer_ids, ["p_overdue", "tier", "rank"])
+            except (OSError, ValueError):
+                # Half a run, or a damaged one: no reason to keep today's card back.
+                continue
+            day, model = dt.date.fromisoformat(manifest["as_of"]), manifest["model"]
+            n, version, digest = int(manifest["n_customers"]), str(model["version"]), str(model["model_hash"])
+            for i, p, tier, rank in zip(
+                rows.index, rows["p_overdue"].tolist(), rows["tier"], rows["rank"].tolist(), strict=True
+            ):
+                score = PastScore(day, p, str(tier), rank, n, version, digest)
+                found.setdefault(str(i), []).append(score)
+        return found
+
+    def _card(
+        self, row: Mapping[str, Any], lines: list[ReasonLine], data: CardData, past: list[PastScore]
+    ) -> Card:
+        customer_id, manifest, due_date = str(row["customer_id"]), self._manifest, row["next_due_date"]
+        shown = _masked_accounts(data, customer_id) if self._mask_ids else data
+        silent = self._silent()
+        return Card(
+            customer_id=mask_id(customer_id) if self._mask_ids else customer_id,
+            as_of=self._as_of,
+            lang=self.wording.language,
+            p_overdue=float(row["p_overdue"]),
+            log_odds=float(row["log_odds"]),
+            base_log_odds=float(row["base"]),
+            points=float(row["points"]),
+            tier=str(row["tier"]),
+            rank=int(row["rank"]),
+            n_customers=int(manifest["n_customers"]),
+            book_edges=list(manifest["book_edges"]),
+            book_counts=list(manifest["book_counts"]),
+            next_due_date=None if pd.isna(due_date) else due_date,
+            due_amount=float(row["due_amount"]),
+            exposure_amount=float(row["exposure_amount"]),
+            expected_overdue_amount=float(row["expected_overdue_amount"]),
+            reasons=lines,
+            statements=data.statements_of(customer_id),
+            model=manifest["model"],
+            notes=self._notes(customer_id, data, silent),
+            p_low=float(row["p_low"]) if "p_low" in row else None,
+            p_high=float(row["p_high"]) if "p_high" in row else None,
+            points_scale=build_config(PointsConfig, manifest["settings"]["score"]["points"], where=MANIFEST),
+            silent=silent,
+            instalments=shown.instalments.get(customer_id, []),
+            payments=shown.payments.get(customer_id, []),
+            incomes=None if data.incomes is None else data.incomes.get(customer_id, []),
+            debts=None if data.debts is None else data.debts.get(customer_id, []),
+            past=past,
+        )
+
+    def _silent(self) -> frozenset[str]:
+        """Reasons with a protected attribute in them, also with one that a config let in."""
+        protected = {*RecordsConfig().protected, *self._manifest["settings"]["records"]["protected"]}
+        attributes = self._manifest["settings"]["records"]["attributes"]
+        return frozenset(self._declared.reasons[_ATTRIBUTE + a] for a in attributes if a in protected)
+
+    def _notes(self, customer_id: str, data: CardData, silent: frozenset[str]) -> list[str]:
+        words, manifest, notes = self.wording, self._manifest, []
+        if manifest["trained_on_later_outcomes"]:
+            notes.append(words.text("note_later_outcomes", date=manifest["labels_final_on"]))
+        last = data.last_known.get(customer_id)
+        if last is None:
+            notes.append(words.text("note_never_known"))
+        else:
+            days = words.format_number(float((self._as_of - last).days), "days")
+            notes.append(words.text("note_last_known", date=words.format_date(last), days=days))
+        fallen_due = sum(i.due_date <= self._as_of for i in data.instalments.get(customer_id, []))
+        n = fallen_due + len(data.statements_of(customer_id))
+        if n < _FEW:
+            notes.append(words.text("note_few", n=str(n)))
+        if data.incomes is None:
+            notes.append(words.text("note_no_incomes"))
+        if data.debts is None:
+            notes.append(words.text("note_no_borrowings"))
+        for name, count in sorted(manifest.get("unknown_categories", {}).items()):
+            column = name.removeprefix(_ATTRIBUTE)
+            if count and self._declared.reasons.get(name) not in silent:
+                shown = words.format_number(count, "count")
+                notes.append(words.text("note_unknown_categories", n=shown, column=column))
+        return [*notes, words.text("note_protected")] if silent else notes
+
+
+def mask_id(text: str) -> str:
+    """The end of an id behind dots: a third of it, four characters at most.
+
+    Examples
+    --------
+    >>> mask_id("C27499"), mask_id("no")
+    ('••••99', '••••')
+    """
+    kept = min(len(text) // 3, 4)
+    return _MASK + (text[-kept:] if kept else "")
+
+
+def _masked_accounts(data: CardData, customer_id: str) -> CardData:
+    """The instalments and payments of a customer under masked ids, each account still by itself."""
+    instalments, payments = data.instalments.get(customer_id, []), data.payments.get(customer_id, [])
+    masks: dict[str, str] = {}
+    for account in sorted({i.account_id for i in instalments} | {p.account_id for p in payments}):
+        mask, n = mask_id(account), sum(m.startswith(mask_id(account)) for m in masks.values())
+        masks[account] = f"{mask} {n + 1}" if n else mask
+    return replace(
+        data,
+        instalments={customer_id: [replace(i, account_id=masks[i.account_id]) for i in instalments]},
+        payments={customer_id: [replace(p, account_id=masks[p.account_id]) for p in payments]},
+    )
+
+
+def _file_stem(customer_id: str) -> str:
+    """An id as a file name; anything but plain letters and digits is hashed."""
+    if _PLAIN.match(customer_id):
+        return customer_id
+    return "id-" + hashlib.sha256(customer_id.encode()).hexdigest()[:24]
+
+
+def _scored_records(manifest: Mapping[str, Any], source: Path | Records | None) -> Records:
+    if source is None:
+        if not manifest.get("records_source"):
+            raise ConfigError("the run does not say where its records are", next_step="give --records")
+        source = Path(str(manifest["records_source"]))
+    if isinstance(source, Path):
+        config = build_config(RecordsConfig, manifest["settings"]["records"], where=MANIFEST)
+        source = load_records(source, config)
+    if source.fingerprint != manifest["records_fingerprint"]:
+        raise RecordsError(
+            "the records are not those that were scored",
+            expected=f"fingerprint {manifest['records_fingerprint'][:12]}, found {source.fingerprint[:12]}",
+            next_step="score again, or give the old records with --records",
+        )
+    return source
+
+
+@dataclass(frozen=True)
+class _Declared:
+    """Reason and unit of every feature that there is, and what is known of the user's own."""
+
+    reasons: Mapping[str, str]
+    units: Mapping[str, str]
+    own: Iterable[Mapping[str, str]]
+
+    @classmethod
+    def of(cls, registry: Registry, own: list[dict[str, str]]) -> _Declared:
+        reasons = {f.name: f.reason for f in registry} | {f["name"]: f["reason"] for f in own}
+        units = {f.name: str(f.unit) for f in registry} | {f["name"]: f["unit"] for f in own}
+        return cls(reasons, units, own)
+
+    @property
+    def numbers(self) -> list[str]:
+        """Features that a sentence may speak of; a category, which may be protected, is none."""
+        return [name for name, unit in self.units.items() if unit != "category"]
+
+
+def _with_meanings(words: Wording, own: Iterable[Mapping[str, str]]) -> Wording:
+    """The wording, and for reasons that it does not know the meanings of their features."""
+    by_code: dict[str, list[tuple[str, str]]] = {}
+    for f in own:
+        # A brace would be taken for a placeholder.
+        meaning = f["meaning"].strip().removesuffix(".").replace("{", "(").replace("}", ")")
+        by_code.setdefault(f["reason"], []).append((meaning, f["name"]))
+    texts = {}
+    for code, features in by_code.items():
+        told = "; ".join(f"{meaning}: {{{name}}}" for meaning, name in features) + "."
+        plain = "; ".join(meaning for meaning, _ in features) + "."
+        texts[code] = ReasonText(code.replace("_", " ").capitalize(), told, told, plain, plain)
+    return replace(words, reasons=texts | dict(words.reasons))
