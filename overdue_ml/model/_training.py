@@ -27,6 +27,9 @@ _WHOLE = {
 #: What ``calibration`` may be: a calibrator, or the choice of one.
 CALIBRATIONS = (*KINDS, "auto")
 
+#: Columns that a tree may use at least, where there are so many.
+_LEAST_COLUMNS = 5
+
 
 class MemberTraining(BaseEstimator):
     """Checks, matrices, folds and LightGBM calls of :class:`OverdueClassifier`, whose settings it reads."""
@@ -149,7 +152,8 @@ class MemberTraining(BaseEstimator):
             "max_depth": self.max_depth,
             "min_child_samples": self.min_child_samples,
             "reg_lambda": self.reg_lambda,
-            "colsample_bytree": self.colsample_bytree,
+            # Of a dozen columns a small share would be one or two: such trees find no combination.
+            "colsample_bytree": max(self.colsample_bytree, min(1.0, _LEAST_COLUMNS / self.n_features_in_)),
             "subsample": self.subsample,
             "subsample_freq": 1 if self.subsample < 1.0 else 0,
             "max_bin": self.max_bin,

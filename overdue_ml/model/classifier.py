@@ -41,6 +41,7 @@ class OverdueClassifier(ClassifierMixin, MemberTraining):
     reg_lambda : float, default 10.0
         L2 penalty on leaf values.
     colsample_bytree : float, default 0.15
+        Share of the columns drawn for each tree, but no less than five columns.
     subsample : float, default 0.7
         Share of rows drawn anew for each tree.
     max_bin : int, default 63
