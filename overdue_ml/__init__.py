@@ -18,8 +18,11 @@ if TYPE_CHECKING:
     from overdue_ml.errors import OverdueMLError as OverdueMLError
     from overdue_ml.explain import TreeShap as TreeShap
     from overdue_ml.explain import explain_scores as explain_scores
+    from overdue_ml.explain import score_change as score_change
+    from overdue_ml.explain import smallest_change as smallest_change
     from overdue_ml.explain import sum_by_reason as sum_by_reason
     from overdue_ml.explain import top_reasons as top_reasons
+    from overdue_ml.explain import what_if as what_if
     from overdue_ml.features import FeatureBuilder as FeatureBuilder
     from overdue_ml.features import FunctionFeature as FunctionFeature
     from overdue_ml.features import SqlFeature as SqlFeature
@@ -84,15 +87,18 @@ _HOME = {
     "plot_verdicts": "reports",
     "rank_customers": "reminders",
     "read_features": "features",
+    "score_change": "explain",
     "sensitivity_grid": "labels",
     "simulate": "records",
     "simulate_to": "records",
+    "smallest_change": "explain",
     "split_by_customer": "labels",
     "split_by_time": "labels",
     "sum_by_reason": "explain",
     "top_reasons": "explain",
     "tune": "model",
     "verdicts_by_date": "labels",
+    "what_if": "explain",
 }
 
 __all__ = ["__version__", *sorted(_HOME)]

@@ -34,6 +34,7 @@ TOLERANCE = 1e-9
 #: A calibrator may say 0 or 1, of which there are no log-odds: they count as so close to it.
 EDGE = 1e-9
 _VISIBLE = 0.005
+_MOST = 8
 
 
 @dataclass(frozen=True)
@@ -151,13 +152,16 @@ class ScoreChange:
             ),
             say(lang, "parts", **shown),
         ]  # fmt: skip
-        lines = table[table["part"].isin(["data", "model"]) & (table["change"].abs() >= _VISIBLE)]
-        order = np.argsort(-lines["change"].abs().to_numpy(), kind="stable")
-        for row in lines.iloc[order].to_dict("records"):
+        lines = table[table["part"].isin(["data", "model"])]
+        size = lines["change"].abs().to_numpy()
+        order = np.argsort(-size, kind="stable")
+        n = min(int((size >= _VISIBLE).sum()), _MOST)
+        for row in lines.iloc[order[:n]].to_dict("records"):
             code = str(row["reason_code"])
             title = wording.title(code) if code in wording.reasons else code
             told.append(say(lang, f"part_{row['part']}", title=title, change=f"{row['change']:+.2f}"))
-        return told
+        rest = float(lines["change"].to_numpy()[order[n:]].sum())
+        return told if abs(rest) < _VISIBLE else [*told, say(lang, "others", change=f"{rest:+.2f}")]
 
     def _table(self, rows: pd.Series) -> pd.DataFrame:
         """Mean parts of some customers."""

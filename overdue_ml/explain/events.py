@@ -31,6 +31,8 @@ from overdue_ml.records import Records, compute_facts
 #: Languages in which an event has to say what it is.
 LANGUAGES = ("en", "zh")
 _MONTHLY = range(27, 33)
+#: So many statements left out in a row say that an account has no more.
+_MISSED = 3
 
 
 @dataclass(frozen=True)
@@ -158,8 +160,10 @@ def pay_next_dues(number: int = 2) -> Event:
     def edit(records: Records, as_of: dt.date) -> Edit | None:
         ahead = [row for row in _unsettled(records, as_of) if row["due_date"] > as_of]
         days = sorted({row["due_date"] for row in ahead})[:number]
+        if len(days) < number:
+            return None
         paid = [{**row, "day": row["due_date"]} for row in ahead if row["due_date"] <= days[-1]]
-        return _pay(records, paid, days[-1] + dt.timedelta(days=1)) if days else None
+        return _pay(records, paid, days[-1] + dt.timedelta(days=1))
 
     one = number == 1
     return Event(
@@ -169,7 +173,12 @@ def pay_next_dues(number: int = 2) -> Event:
             "zh": "下一期款项按时还清" if one else f"接下来{number}期款项均按时还清",
         },
         edit,
-        {"en": "No due that lies ahead is known.", "zh": "没有已知的未来应还款项。"},
+        {
+            "en": "No due that lies ahead is known."
+            if one
+            else f"Fewer than {number} dues that lie ahead are known.",
+            "zh": "没有已知的未来应还款项。" if one else f"已知的未来应还款项不足{number}期。",
+        },
         group="next",
     )
 
@@ -178,9 +187,10 @@ def pay_next_statements(number: int = 1) -> Event:
     """The next statements show the balance before as paid in full, and as much spending as the latest.
 
     Each open account gets ``number`` statements more, at the pace of its statements (monthly unless the
-    latest two lie otherwise apart). Each shows 0 days past due, the whole balance before as paid, and as
-    balance what was newly spent on the latest statement; limit, and the days until it is due and known, are
-    as there. Looked at as of the day on which the last is known. For lenders with statements.
+    latest two lie otherwise apart); one of which three in a row were not written gets none. Each shows 0 days
+    past due, the whole balance before as paid, and as balance what was newly spent on the latest statement;
+    limit, and the days until it is due and known, are as there. Looked at as of the day on which the last is
+    known. For lenders with statements.
 
     Parameters
     ----------
@@ -191,7 +201,9 @@ def pay_next_statements(number: int = 1) -> Event:
 
     def edit(records: Records, as_of: dt.date) -> Edit | None:
         rows = [
-            row for account in _open_accounts(records, as_of) for row in _statements(records, account, number)
+            row
+            for account in _open_accounts(records, as_of)
+            for row in _statements(records, account, number, as_of)
         ]
         known = [row.get("known_on") or row["statement_date"] for row in rows]
         if not rows or max(known) <= as_of:
@@ -390,8 +402,11 @@ def _open_accounts(records: Records, as_of: dt.date) -> list[str]:
     ]
 
 
-def _statements(records: Records, account: str, number: int) -> list[dict[str, Any]]:
-    """The next statements of an account if its balances are paid and as much is spent as on the latest."""
+def _statements(records: Records, account: str, number: int, as_of: dt.date) -> list[dict[str, Any]]:
+    """The next statements of an account if its balances are paid and as much is spent as on the latest.
+
+    None of an account that has had none for so long that nobody would wait for the next.
+    """
     own = records.tables["statements"]
     rows = own.filter(pc.equal(own.column("account_id"), account)).to_pylist()
     rows.sort(key=lambda row: row["statement_date"])
@@ -400,6 +415,13 @@ def _statements(records: Records, account: str, number: int) -> list[dict[str, A
     last, spent = rows[-1], _spent(rows)
     found: list[dict[str, Any]] = []
     balance, day = last.get("balance_amount") or 0.0, last["statement_date"]
+    posted = (last.get("known_on") or day) - day
+    waited = 0
+    # Those that would be known by now were not written.
+    while _next_date(day, rows) + posted <= as_of:
+        day, waited = _next_date(day, rows), waited + 1
+        if waited == _MISSED:
+            return []
     for _ in range(number):
         day = _next_date(day, rows)
         new = {

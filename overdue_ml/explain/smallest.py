@@ -118,6 +118,29 @@ def smallest_change(
     ConfigError
         If the threshold is not between 0 and 1, or an event is hypothetical or one of too many.
     """
+    return search_smallest(Rescorer(records, customer_id, as_of, model, own), threshold, allowed)
+
+
+def search_smallest(
+    rescorer: Rescorer, threshold: float, allowed: Sequence[Event] | None = None
+) -> SmallestChange:
+    """The same where the customer's ledger stands ready.
+
+    Parameters
+    ----------
+    rescorer : Rescorer
+    threshold, allowed
+        As for :func:`smallest_change`.
+
+    Returns
+    -------
+    SmallestChange
+
+    Raises
+    ------
+    ConfigError
+        As :func:`smallest_change`.
+    """
     if not 0 < threshold < 1:
         raise ConfigError(f"the threshold is {threshold}", expected="a probability between 0 and 1")
     events = list(standard_events() if allowed is None else allowed)
@@ -128,12 +151,11 @@ def smallest_change(
             )
     if not 0 < len(events) <= 12:
         raise ConfigError(f"{len(events)} events are allowed", expected="1 to 12")
-    rescorer = Rescorer(records, customer_id, as_of, model, own)
     return _search(rescorer, events, threshold)
 
 
 def _search(rescorer: Rescorer, events: list[Event], threshold: float) -> SmallestChange:
-    now = rescorer.score(rescorer.known, rescorer.as_of)
+    now = rescorer.as_it_stands(rescorer.as_of)
     rows: list[tuple[str, dt.date, float, float]] = []
     lowest: WhatIf | None = None
     possible: list[Event] = []

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -251,6 +251,7 @@ class Rescorer:
     ) -> None:
         self.customer_id, self.as_of, self.model = customer_id, as_of, model
         self._registry = model_registry(model, own)
+        self._stands: dict[dt.date, Rescored] = {}
         self.known = forget_after(keep_customers(records, [customer_id]), as_of)
         with self.known.connect() as con:
             if not len(known_customers(con, self.known, epoch_days([as_of])).day):
@@ -326,19 +327,19 @@ class Rescorer:
     def _compare(
         self, events: Sequence[Event], idle: tuple[Event, ...], records: Records, on: dt.date
     ) -> WhatIf:
-        now = self._as_it_stands(self.as_of)
-        without = self._as_it_stands(on)
+        now = self.as_it_stands(self.as_of)
+        without = self.as_it_stands(on)
         after = without if records is self.known else self.score(records, on)
         return WhatIf(
             self.customer_id, self.as_of, tuple(events), idle, now, without, after,
             self._reasons(without, after), _moved(without, after),
         )  # fmt: skip
 
-    def _as_it_stands(self, on: dt.date) -> Rescored:
-        cache: dict[dt.date, Rescored] = self.__dict__.setdefault("_stands", {})
-        if on not in cache:
-            cache[on] = self.score(self.known, on)
-        return cache[on]
+    def as_it_stands(self, on: dt.date) -> Rescored:
+        """The score as of a day if nothing becomes known after the as_of date."""
+        if on not in self._stands:
+            self._stands[on] = self.score(self.known, on)
+        return self._stands[on]
 
     def _reasons(self, without: Rescored, after: Rescored) -> pd.DataFrame:
         both = pd.DataFrame([without.contributions, after.contributions], index=["without", "after"])
@@ -400,8 +401,6 @@ def _moved(without: Rescored, after: Rescored) -> pd.DataFrame:
 
 def _put_back(whole: Records, own: Records, customer_id: str) -> Records:
     """All records, those of one customer replaced, in the order in which records stand."""
-    from dataclasses import replace
-
     old = keep_customers(whole, [customer_id]).tables["accounts"].column("account_id")
     tables = {}
     for name, table in whole.tables.items():

@@ -9,15 +9,12 @@ from dataclasses import dataclass
 from typing import Any
 
 import duckdb
-import pandas as pd
 
 from overdue_ml.records import Records, compute_facts
 from overdue_ml.records.facts import known_on_sql
 from overdue_ml.records.select import keep_customers
-from overdue_ml.reports import Debt, Income, Instalment, Payment
+from overdue_ml.reports import Debt, Income, Instalment, Payment, Statement
 
-_STATEMENT = ["due_date", "balance_amount", "paid_amount", "dpd", "payment_behaviour"]
-_NO_STATEMENTS = pd.DataFrame(columns=["statement_date", *_STATEMENT, "credit_limit_amount"])
 _AS_OF = "getvariable('as_of')"
 
 
@@ -27,24 +24,19 @@ class CardData:
 
     Parameters
     ----------
-    statements : mapping of str to DataFrame
-    instalments, payments : mapping of str to list
+    statements, instalments, payments : mapping of str to list
     incomes, debts : mapping of str to list, or None
         None where the records have no such table.
     last_known : mapping of str to date
         When the latest record that was known on the date became known.
     """
 
-    statements: Mapping[str, pd.DataFrame]
+    statements: Mapping[str, list[Statement]]
     instalments: Mapping[str, list[Instalment]]
     payments: Mapping[str, list[Payment]]
     incomes: Mapping[str, list[Income]] | None
     debts: Mapping[str, list[Debt]] | None
     last_known: Mapping[str, dt.date]
-
-    def statements_of(self, customer_id: str) -> pd.DataFrame:
-        """Statements of a customer; an empty table without any."""
-        return self.statements.get(customer_id, _NO_STATEMENTS)
 
 
 def read_card_data(records: Records, customer_ids: Iterable[str], as_of: dt.date) -> CardData:
@@ -73,11 +65,14 @@ def read_card_data(records: Records, customer_ids: Iterable[str], as_of: dt.date
         )
 
 
-def _statements(con: duckdb.DuckDBPyConnection, records: Records) -> dict[str, pd.DataFrame]:
+def _statements(con: duckdb.DuckDBPyConnection, records: Records) -> dict[str, list[Statement]]:
     if "statements" not in records:
         return {}
     present = set(records.columns("statements"))
-    cells = [f"s.{c}" if c in present else f"NULL AS {c}" for c in _STATEMENT]
+
+    def cell(name: str) -> str:
+        return f"s.{name}" if name in present else "NULL"
+
     limits = [
         f"{alias}.credit_limit_amount"
         for alias, table in (("s", "statements"), ("a", "accounts"))
@@ -85,13 +80,13 @@ def _statements(con: duckdb.DuckDBPyConnection, records: Records) -> dict[str, p
     ]
     limit = f"coalesce({', '.join(limits)})" if limits else "NULL"
     known = known_on_sql(records, "statements", "statement_date", "s")
-    frame = con.sql(
-        f"SELECT a.customer_id, s.statement_date, {', '.join(cells)}, {limit} AS credit_limit_amount "
+    rows = con.sql(
+        f"SELECT a.customer_id, s.statement_date, {cell('due_date')}, {cell('balance_amount')}, "
+        f"{cell('paid_amount')}, {limit}, {cell('dpd')}, {cell('payment_behaviour')} "
         f"FROM statements s JOIN accounts a USING (account_id) WHERE {known} <= {_AS_OF} "
         "ORDER BY a.customer_id, s.statement_date, s.account_id"
-    ).df()
-    groups = frame.groupby("customer_id", sort=False)
-    return {str(key): part.drop(columns="customer_id") for key, part in groups}
+    ).fetchall()
+    return _by_customer(rows, Statement)
 
 
 def _instalments(records: Records, as_of: dt.date) -> dict[str, list[Instalment]]:
@@ -113,7 +108,7 @@ def _payments(con: duckdb.DuckDBPyConnection, records: Records) -> dict[str, lis
     rows = con.sql(
         "SELECT a.customer_id, p.account_id, p.paid_on, p.amount "
         "FROM payments p JOIN accounts a USING (account_id) "
-        f"WHERE {'p.paid_on'} <= {_AS_OF} "
+        f"WHERE {known_on_sql(records, 'payments', alias='p')} <= {_AS_OF} "
         "ORDER BY a.customer_id, p.account_id, p.paid_on, p.amount"
     ).fetchall()
     return _by_customer(rows, Payment)

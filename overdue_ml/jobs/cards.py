@@ -164,26 +164,30 @@ class CardBook:
         assert self._records is not None
         by_reason = sum_by_reason(contributions, self._declared.reasons)
         figures = self._figures(list(contributions.index), list(by_reason.columns))
-        # A sentence whose figures the model never saw would give reasons that are none.
-        scored = {
-            f.name for f in self._registry.closure(n for n in contributions.columns if n in self._registry)
-        }
-        scored |= set(contributions.columns)
+        scored = self._scored(list(contributions.columns))
         titles = {str(code): self.wording.title(str(code)) for code in by_reason.columns}
         lines = {}
         for customer_id, values in by_reason.to_dict("index").items():
-            own = figures[str(customer_id)]
-            found = [
-                ReasonLine(str(code), titles[str(code)], self._sentence(str(code), c, own, scored), float(c))
-                for code, c in values.items()
-            ]
+            own, found = figures[str(customer_id)], []
+            for code, c in ((str(code), float(c)) for code, c in values.items()):
+                told = self._sentence(code, c, own, scored[code])
+                found.append(ReasonLine(code, titles[code], told, c))
             lines[str(customer_id)] = sorted(found, key=lambda line: -line.contribution)
         return lines
+
+    def _scored(self, names: list[str]) -> dict[str, set[str]]:
+        """By reason the scored features and those that they are made of."""
+        found: dict[str, set[str]] = {}
+        for name in names:
+            parts = self._registry.closure([name]) if name in self._registry else []
+            found.setdefault(self._declared.reasons[name], set()).update({name}, (f.name for f in parts))
+        return found
 
     def _sentence(
         self, code: str, contribution: float, figures: Mapping[str, float | None], scored: set[str]
     ) -> str:
         shown = self.wording.sentence_features(code, contribution)
+        # Figures that had no part in the score would give reasons that are none.
         if shown and not shown & scored:
             return self.wording.plain_sentence(code, contribution)
         return self.wording.sentence(code, contribution, figures, self._declared.units, self._as_of)
@@ -244,7 +248,7 @@ class CardBook:
             exposure_amount=float(row["exposure_amount"]),
             expected_overdue_amount=float(row["expected_overdue_amount"]),
             reasons=lines,
-            statements=data.statements_of(customer_id),
+            statements=data.statements.get(customer_id, []),
             model=manifest["model"],
             notes=self._notes(customer_id, data, silent),
             p_low=float(row["p_low"]) if "p_low" in row else None,
@@ -267,7 +271,8 @@ class CardBook:
     def _notes(self, customer_id: str, data: CardData, silent: frozenset[str]) -> list[str]:
         words, manifest, notes = self.wording, self._manifest, []
         if manifest["trained_on_later_outcomes"]:
-            notes.append(words.text("note_later_outcomes", date=manifest["labels_final_on"]))
+            final = dt.date.fromisoformat(manifest["labels_final_on"])
+            notes.append(words.text("note_later_outcomes", date=words.format_date(final)))
         last = data.last_known.get(customer_id)
         if last is None:
             notes.append(words.text("note_never_known"))
@@ -275,7 +280,7 @@ class CardBook:
             days = words.format_number(float((self._as_of - last).days), "days")
             notes.append(words.text("note_last_known", date=words.format_date(last), days=days))
         fallen_due = sum(i.due_date <= self._as_of for i in data.instalments.get(customer_id, []))
-        n = fallen_due + len(data.statements_of(customer_id))
+        n = fallen_due + len(data.statements.get(customer_id, []))
         if n < _FEW:
             notes.append(words.text("note_few", n=str(n)))
         if data.incomes is None:

@@ -248,9 +248,8 @@ def change_text(result: ChangeResult, wording: Wording) -> str:
 
 def _called(manifest: Mapping[str, Any], wording: Wording) -> str:
     model = manifest["model"]
-    return (
-        f"{wording.format_date(dt.date.fromisoformat(manifest['as_of']))}, {model['name']}/{model['version']}"
-    )
+    day = wording.format_date(dt.date.fromisoformat(manifest["as_of"]))
+    return f"{day}{', ' if wording.language == 'en' else ' '}{model['name']}/{model['version']}"
 
 
 def change_json(result: ChangeResult) -> dict[str, Any]:

@@ -10,8 +10,9 @@ from typing import Any
 
 from overdue_ml.config import RecordsConfig, ScoreConfig, build_config
 from overdue_ml.errors import ConfigError, RecordsError
-from overdue_ml.explain import Event, Rescorer, SmallestChange, WhatIf, Wording, smallest_change
+from overdue_ml.explain import Event, Rescorer, SmallestChange, WhatIf, Wording
 from overdue_ml.explain.contributions import TOLERANCE
+from overdue_ml.explain.smallest import search_smallest
 from overdue_ml.features import GivenFeatures, own_features_of
 from overdue_ml.jobs.replay import model_of_run
 from overdue_ml.jobs.runs import find_run, read_manifest, read_row
@@ -86,7 +87,7 @@ def run_what_if(
     records = _records(manifest, source)
     as_of = dt.date.fromisoformat(manifest["as_of"])
     rescorer = Rescorer(records, customer_id, as_of, model, used)
-    now = rescorer.score(rescorer.known, as_of)
+    now = rescorer.as_it_stands(as_of)
     if not abs(now.log_odds - float(row["log_odds"])) <= TOLERANCE:
         raise RecordsError(
             "the records do not give the score of the run",
@@ -96,7 +97,7 @@ def run_what_if(
     if events:
         return WhatIfResult(rescorer.what_if(events), model.units)
     limit = _threshold(manifest, str(row["tier"])) if below is None else below
-    return WhatIfResult(smallest_change(records, customer_id, as_of, model, limit, own=used), model.units)
+    return WhatIfResult(search_smallest(rescorer, limit), model.units)
 
 
 def _records(manifest: Mapping[str, Any], source: Path | Records | None) -> Records:

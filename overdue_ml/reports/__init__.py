@@ -16,6 +16,7 @@ from overdue_ml.reports.figures import (
     plot_score_distribution,
     save_figures,
 )
+from overdue_ml.reports.history import Statement
 from overdue_ml.reports.validation import render_validation
 from overdue_ml.reports.verdicts import plot_verdicts
 
@@ -27,6 +28,7 @@ __all__ = [
     "PastScore",
     "Payment",
     "ReasonLine",
+    "Statement",
     "plot_calibration",
     "plot_capture",
     "plot_reasons",

@@ -55,9 +55,9 @@ class Card:
     due_amount, exposure_amount, expected_overdue_amount : float or None
     reasons : list of ReasonLine
         All of them; with base_log_odds their contributions add up to log_odds.
-    statements : DataFrame
-        Statements known on the as_of date; any of statement_date, due_date, balance_amount, paid_amount,
-        credit_limit_amount, dpd, payment_behaviour.
+    statements : DataFrame or list of Statement
+        Statements known on the as_of date; of a table any of statement_date, due_date, balance_amount,
+        paid_amount, credit_limit_amount, dpd, payment_behaviour.
     model : mapping of str to str
         Any of name, version, alias, run_id, trained_on, feature_set_hash, model_hash.
     notes : list of str
@@ -95,7 +95,7 @@ class Card:
     exposure_amount: float | None
     expected_overdue_amount: float | None
     reasons: list[ReasonLine]
-    statements: pd.DataFrame
+    statements: pd.DataFrame | list[Statement]
     model: Mapping[str, str] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
     p_low: float | None = None

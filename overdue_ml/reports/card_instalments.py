@@ -21,6 +21,8 @@ _AHEAD = 3
 
 _WIDTH, _LEFT, _RIGHT, _TOP, _LANE, _PLOT = 812.0, 112.0, 12.0, 44.0, 78.0, 40.0
 _NAME = 14
+# Two tables stand side by side.
+_CELL = 9
 # Room that a number of days and the label of a month take.
 _DAYS, _MONTH = 19.0, 58.0
 
@@ -126,13 +128,13 @@ def plain_amount(amount: float | None, wording: Wording) -> str:
     return wording.format_number(amount, "amount").removeprefix(before).removesuffix(after)
 
 
-def _short_name(account: str) -> str:
+def _short_name(account: str, limit: int = _NAME) -> str:
     """The end of an id, where those of one customer differ."""
-    return svg.clean(account if len(account) <= _NAME else "…" + account[1 - _NAME :], _NAME)
+    return svg.clean(account if len(account) <= limit else "…" + account[1 - limit :], limit)
 
 
 def _row(i: Instalment, wording: Wording, *, several: bool) -> list[str]:
-    account = [_short_name(i.account_id)] if several else []
+    account = [_short_name(i.account_id, _CELL)] if several else []
     dpd = wording.format_number(i.dpd, "count") + (" +" if i.short > 0 else "")
     settled = i.settled_on.isoformat() if i.settled_on else "–"
     amounts = [plain_amount(a, wording) for a in (i.amount_due, i.paid_amount)]

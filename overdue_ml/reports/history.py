@@ -37,15 +37,17 @@ class Statement:
     behaviour: str | None
 
 
-def read_statements(table: pd.DataFrame) -> list[Statement]:
-    """Statements of a table in order of their date; missing columns and nulls become None.
+def read_statements(table: pd.DataFrame | Sequence[Statement]) -> list[Statement]:
+    """Statements in order of their date; missing columns and nulls of a table become None.
 
     Parameters
     ----------
-    table : pandas.DataFrame
+    table : pandas.DataFrame or sequence of Statement
         Any of statement_date, due_date, balance_amount, paid_amount, credit_limit_amount, dpd,
         payment_behaviour.
     """
+    if not isinstance(table, pd.DataFrame):
+        return sorted(table, key=_day)
     if table.empty:
         return []
     behaviours = table["payment_behaviour"] if "payment_behaviour" in table else [None] * len(table)
@@ -59,7 +61,11 @@ def read_statements(table: pd.DataFrame) -> list[Statement]:
         (None if pd.isna(name) else str(name) for name in behaviours),
         strict=True,
     )
-    return sorted((Statement(*row) for row in rows), key=lambda s: s.statement_date or dt.date.min)
+    return sorted((Statement(*row) for row in rows), key=_day)
+
+
+def _day(statement: Statement) -> dt.date:
+    return statement.statement_date or dt.date.min
 
 
 def _dates(table: pd.DataFrame, column: str) -> list[dt.date | None]:

@@ -194,3 +194,56 @@ def test_another_language_has_to_be_complete(tmp_path):
     path.write_text(whole.replace("  UTILISATION:", "  UTILISATION_X:"), encoding="utf-8")
     with pytest.raises(ConfigError, match="lacks UTILISATION"):
         load_wording("fr", path)
+
+
+def _with_adverse(tmp_path, text):
+    path = tmp_path / "own.yaml"
+    path.write_text(f"language: en\nreasons:\n  NEXT_DUE: {{adverse: '{text}'}}\n", encoding="utf-8")
+    return load_wording("en", path)
+
+
+def test_dates_are_told_in_the_words_of_the_language():
+    figures, as_of = _figures(10.0), dt.date(2024, 4, 30)
+    en = load_wording("en").sentence("NEXT_DUE", 1.0, figures, UNITS, as_of)
+    assert en.startswith("The next instalment is due on 10 May 2024, in 10 days;")
+    zh = load_wording("zh").sentence("ACCOUNT_AGE", -1.0, figures, UNITS, as_of)
+    assert zh.startswith("首个账户于2024年4月20日开立，至今10天，")
+
+
+def test_sentences_with_a_date_are_plain_where_it_is_not_known(tmp_path):
+    own = _with_adverse(tmp_path, "Due on {due_days_next.future_date}.")
+    assert own.placeholders("NEXT_DUE") >= {"due_days_next"}
+    assert own.sentence_features("NEXT_DUE", 1.0) == {"due_days_next"}
+    plain, as_of = own.reasons["NEXT_DUE"].adverse_plain, dt.date(2024, 4, 30)
+
+    def told(value, day=as_of, unit="days"):
+        return own.sentence("NEXT_DUE", 1.0, {"due_days_next": value}, {"due_days_next": unit}, day)
+
+    assert told(1.0) == "Due on 1 May 2024."
+    # No date to count from, half a day, a date beyond the calendar, and what is no number of days.
+    for other in (
+        told(1.0, None),
+        told(0.5),
+        told(1e12),
+        told(None),
+        told(float("nan")),
+        told(1.0, unit="count"),
+    ):
+        assert other == plain
+
+
+def test_a_date_of_what_is_no_feature_is_refused(tmp_path):
+    own = _with_adverse(tmp_path, "Due on {due_days_nxt.future_date}.")
+    with pytest.raises(ConfigError, match="'due_days_nxt' is no feature"):
+        check_wording(own, CODES, UNITS)
+    with pytest.raises(ConfigError, match="malformed"):
+        _with_adverse(tmp_path, "Due on {due_days_next.other_date}.")
+
+
+def test_sentences_with_figures_are_not_empty_of_them(wording):
+    """Each reason says something of the customer in both directions, but for the details, which never do."""
+    for code in CODES:
+        for contribution in (1.0, -1.0):
+            assert bool(wording.sentence_features(code, contribution)) == (code != "PROFILE")
+            told = wording.plain_sentence(code, contribution)
+            assert told == wording.sentence(code, contribution, {}, UNITS) or code == "PROFILE"

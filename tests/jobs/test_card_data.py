@@ -9,7 +9,7 @@ import pytest
 
 from overdue_ml.jobs.card_data import read_card_data
 from overdue_ml.records import load_records
-from overdue_ml.reports import Debt, Income, Instalment, Payment
+from overdue_ml.reports import Debt, Income, Instalment, Payment, Statement
 
 D = dt.date
 AS_OF = D(2024, 4, 30)
@@ -82,8 +82,7 @@ def test_absent_tables_are_told_from_absent_rows():
     few = {name: FRAMES[name] for name in ("accounts", "instalments", "payments")}
     data = read_card_data(load_records(few), ["NEW"], AS_OF)
     assert (data.incomes, data.debts) == (None, None)
-    assert data.statements_of("NEW").empty
-    assert "statement_date" in data.statements_of("NEW")
+    assert (data.statements, data.last_known) == ({}, {})
     lenderless = FRAMES | {"borrowings": FRAMES["borrowings"][["customer_id", "reported_on"]]}
     data = read_card_data(load_records(lenderless), ["ANN"], D(2024, 3, 31))
     assert data.debts == {"ANN": [Debt("", D(2024, 3, 31), None, None, None)]}
@@ -110,3 +109,13 @@ def test_what_became_known_later_changes_nothing(day):
 def test_the_order_of_the_rows_does_not_matter(data):
     turned = {name: table.iloc[::-1] for name, table in FRAMES.items()}
     assert read_card_data(load_records(turned), ["NEW", "BEN", "ANN"], AS_OF) == data
+
+
+def test_statements_have_the_limit_of_their_time_or_of_the_account(five):
+    data = read_card_data(five.records, ["BEN", "CAT"], D(2024, 6, 30))
+    (*earlier, last) = [s for s in data.statements["BEN"] if s.behaviour == "paid_in_full" and s.balance]
+    # The first account's limit of 1000 is 800 on the statement of June.
+    assert [s.limit for s in earlier] == [1000.0, 1000.0]
+    assert last == Statement(D(2024, 6, 30), D(2024, 7, 20), 500.0, 100.0, 800.0, 0, "paid_in_full")
+    # Cat's statement of May became known in July only.
+    assert [s.statement_date for s in data.statements["CAT"]] == [D(2024, 4, 30), D(2024, 6, 30)]

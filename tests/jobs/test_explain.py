@@ -47,7 +47,7 @@ def test_the_card_shows_only_what_was_known(line, first, tmp_path):
         ScoreSettings(reminders=RemindersConfig(lead_days=31)),
     )
     result = run_explain(tmp_path / "out", first["customer_id"], out=tmp_path / "card.html")
-    shown = pd.to_datetime(result.card.statements["statement_date"]).dt.date.tolist()
+    shown = [statement.statement_date for statement in result.card.statements]
     assert shown == [dt.date(2005, 4, 30), dt.date(2005, 5, 31), dt.date(2005, 6, 30)]
 
 

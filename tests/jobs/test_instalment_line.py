@@ -6,7 +6,9 @@ import pandas as pd
 import pytest
 
 from overdue_ml import cli
+from overdue_ml.jobs.cards import CardBook
 from overdue_ml.records import simulate_to
+from overdue_ml.reports import render_card
 
 DATES = ["2022-04-30", "2022-05-31", "2022-06-30", "2022-07-31", "2022-08-31"]
 TRAIN = {
@@ -79,6 +81,38 @@ def test_a_card_speaks_of_instalments(line, lang, words, capsys):
     assert run("explain", "--scores", folder, "--customer", customer, "--lang", lang) == 0
     assert words in capsys.readouterr().out
     assert words in (folder / "cards" / f"{customer}_{lang}.html").read_text(encoding="utf-8")
+
+
+def test_cards_show_the_instalments_and_what_else_is_known(line):
+    folder = line / "out" / "as_of=2022-10-31"
+    book = CardBook(folder)
+    ids = book.riskiest(200)
+    scores = pd.read_parquet(folder / "scores.parquet").set_index("customer_id")
+    for customer, card in zip(ids, book.make(ids), strict=True):
+        row = scores.loc[customer]
+        ahead = [i for i in card.instalments if i.due_date > card.as_of and i.short > 0]
+        # The figures of the scores are those of the instalments on the card.
+        assert card.next_due_date == min((i.due_date for i in ahead), default=None)
+        due = [i.short for i in ahead if i.due_date == card.next_due_date]
+        assert sum(due) == pytest.approx(row["due_amount"])
+        assert sum(i.short for i in card.instalments) == pytest.approx(row["exposure_amount"], abs=0.01)
+        assert card.incomes is not None
+        assert card.debts is not None
+        told = {r.code: r.sentence for r in card.reasons}["NEXT_DUE"]
+        assert book.wording.format_date(card.next_due_date) in told or card.next_due_date is None
+    page = render_card(card, book.wording)
+    assert book.wording.text("instalments_heading") in page
+    assert book.wording.text("history_none") not in page
+
+
+def test_masked_cards_do_not_name_accounts_either(line):
+    folder = line / "out" / "as_of=2022-10-31"
+    open_book, masked = CardBook(folder), CardBook(folder, mask_ids=True)
+    ids = open_book.riskiest(50)
+    for customer, known, card in zip(ids, open_book.make(ids), masked.make(ids), strict=True):
+        page = render_card(card, masked.wording)
+        assert customer not in page
+        assert len({i.account_id for i in card.instalments}) == len({i.account_id for i in known.instalments})
 
 
 def test_outcomes_are_judged_as_the_model_was_trained(line, capsys):

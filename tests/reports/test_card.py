@@ -14,7 +14,17 @@ from overdue_ml.config import PointsConfig
 from overdue_ml.errors import ConfigError, ModelError
 from overdue_ml.explain.wording import load_wording
 from overdue_ml.model import compute_points
-from overdue_ml.reports import Card, Debt, Income, Instalment, PastScore, Payment, ReasonLine, render_card
+from overdue_ml.reports import (
+    Card,
+    Debt,
+    Income,
+    Instalment,
+    PastScore,
+    Payment,
+    ReasonLine,
+    Statement,
+    render_card,
+)
 from overdue_ml.reports.card import frequency
 from overdue_ml.reports.card_reasons import round_to_total, signed
 from overdue_ml.reports.page import CONTENT_SECURITY_POLICY
@@ -214,6 +224,14 @@ def test_hostile_texts_stay_text():
 def test_ids_that_only_look_like_markup_are_shown_in_full():
     assert "<bdi>&lt;b&gt;&amp;&#34;&#39;</bdi>" in _render(customer_id="<b>&\"'")
     _render(customer_id="lone \ud800 surrogate").encode("utf-8")
+
+
+def test_statements_may_come_as_they_are():
+    listed = [
+        Statement(row.statement_date, row.due_date, row.balance_amount, row.paid_amount, 1e4, row.dpd, "late")
+        for row in _statements().itertuples()
+    ]
+    assert _render(statements=listed) == _render(statements=listed[::-1]) == _render()
 
 
 def test_the_same_card_gives_the_same_bytes():

@@ -61,6 +61,15 @@ def test_a_part_payment_fills_a_part_of_its_bar():
     assert ">15+<" in html
 
 
+def test_what_falls_due_today_is_listed_and_not_yet_unpaid():
+    found = section(Instalment("A1", AS_OF, 100.0, 0.0, None, 0), due(5))
+    assert found.halves == [[["2024-04-30", "100", "0", "–", "0 +"]]]
+    html = str(found.chart)
+    # One of each in the legend; today's and May's are drawn as to come.
+    assert html.count('class="open"') == 1
+    assert html.count('class="open ahead"') == 3
+
+
 @pytest.mark.parametrize(
     ("dpd", "shade"),
     [(0, "d-ontime"), (1, "d-1"), (30, "d-1"), (31, "d-2"), (60, "d-2"), (61, "d-3"), (400, "d-3")],
@@ -156,6 +165,12 @@ def test_ids_are_escaped_and_cut_at_the_front():
     html = str(section(due(4, account="<script>x</script>")).chart)
     assert "<script" not in html
     assert ">…BBBBBBBBBBB-1<" in str(section(due(4, account="A" * 40 + "B" * 11 + "-1")).chart)
+
+
+def test_accounts_are_listed_by_the_ends_of_their_ids_where_there_are_several():
+    found = section(due(4, account="SYN000002418-1"), due(3, account="SYN000002418-2"))
+    assert found.head[1] == "Account"
+    assert [row[1] for half in found.halves for row in half] == ["…002418-1", "…002418-2"]
 
 
 def test_no_instalment_no_section():
