@@ -8,7 +8,7 @@ import typer
 
 # Importing a module of verbs puts them on the program, in the order in which `--help` lists them.
 # isort: off
-from overdue_ml.cli import records, models, book, customers  # noqa: F401
+from overdue_ml.cli import records, models, book, report, customers, server  # noqa: F401
 
 # isort: on
 from overdue_ml.cli.common import app

@@ -63,11 +63,19 @@ class Stages:
 
     def _on_terminal(self, name: str) -> None:
         from rich.console import Console
-        from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+        from rich.progress import (
+            BarColumn,
+            Progress,
+            SpinnerColumn,
+            TextColumn,
+            TimeElapsedColumn,
+            TimeRemainingColumn,
+        )
 
         if self._bar is None:
             self._bar = Progress(
                 SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn(),
+                TimeRemainingColumn(compact=True, elapsed_when_finished=True),
                 console=Console(stderr=True), transient=True,
             )  # fmt: skip
             self._bar.start()
@@ -76,9 +84,11 @@ class Stages:
         self._task = self._bar.add_task(name, total=None)
 
     def advance(self, done: int, total: int) -> None:
-        """Say how far the stage is."""
+        """Say how far the stage is: on a line of its own for each tenth where there is no terminal."""
         if self._bar is not None:
             self._bar.update(self._task, completed=done, total=total)
+        elif not self._quiet and total >= 10 and done * 10 // total > (done - 1) * 10 // total:
+            typer.echo(f"  {done:,} of {total:,}", err=True)
 
     def close(self) -> None:
         """Take the bar off the terminal."""
