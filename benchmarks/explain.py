@@ -3,7 +3,9 @@
 One model on synthetic rows with gaps, whole numbers and categories, trained once for each depth, and the
 default bag of ``OverdueClassifier``. Every way runs in a process of its own after a warm-up on a few rows; a
 way that is too slow for all rows takes fewer of them, and all are compared by CPU time for each row. The
-largest difference to ``pred_contrib`` and the bits of the scores are checked on the same rows. Example:
+largest difference to ``pred_contrib`` and the bits of the scores are checked on the same rows. Packages that
+do not go together with this one are measured in environments of their own, which need lightgbm, pandas and
+the package alone: ``--peers fasttreeshap=/envs/a/bin/python,woodelf=/envs/b/bin/python``. Example:
 ``python benchmarks/explain.py --rows 100000``.
 """
 
@@ -12,14 +14,17 @@ from __future__ import annotations
 import argparse
 import datetime as dt
 import importlib.util
+import json
 import multiprocessing
 import os
 import resource
+import subprocess
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +35,12 @@ START, END = "<!-- explain:start -->", "<!-- explain:end -->"
 TRAIN_ROWS = 100_000
 REPEATS = 3
 TOP = 5
+#: Rows that contributions are taken against where they are interventional; the first ones.
+BACKGROUND = 500
+#: Rows whose interactions are measured.
+PAIRS = 1000
+FEW_ROWS = (1, 10, 100, 1000)
+PACKAGES = {"shap": "shap.TreeExplainer", "fasttreeshap": "fasttreeshap v2", "woodelf": "woodelf"}
 CATEGORIES = 12
 
 
@@ -181,7 +192,54 @@ def run_ours(job: Job, top: int = 0) -> Result:
     )  # fmt: skip
 
 
-def run_package(job: Job, name: str) -> Result:
+def run_against(job: Job) -> Result:
+    """Scores and contributions against a background; they are kept for the packages that give them too."""
+    from overdue_ml.explain import TreeShap
+
+    texts, X = job.texts(), np.array(job.matrix())
+    TreeShap.from_text(texts[:1], background=X[:10]).explain(X[:10])
+    started = time.process_time()
+    explainer = TreeShap.from_text(texts, background=X[:BACKGROUND])
+    build = time.process_time() - started
+    answer, cost = measure(lambda: explainer.explain(X, job.threads), len(X))
+    np.save(job.folder / f"{job.model}_against.npy", answer.contributions[: job.checked])
+    same = bool((answer.scores[: job.checked] == _reference(job)[1]).all())
+    return Result(
+        cost.rows, cost.seconds, cost.cpu, cost.peak_mb, build, explainer.n_bytes / 1e6, same_scores=same
+    )
+
+
+def run_interactions(job: Job) -> Result:
+    """All interactions of few rows; the difference is that of their sums."""
+    from overdue_ml.explain import interaction_values
+
+    texts, X = job.texts(), np.array(job.matrix()[: min(PAIRS, job.checked)])
+    interaction_values(texts[:1], X[:10])
+    answer, cost = measure(lambda: interaction_values(texts, X, n_threads=job.threads), len(X), 1)
+    gap = float(np.abs(answer.sum(axis=2) - _reference(job)[0][: len(X)]).max())
+    return Result(cost.rows, cost.seconds, cost.cpu, cost.peak_mb, difference=gap)
+
+
+def run_few(job: Job) -> list[tuple[int, float, float]]:
+    """Milliseconds of CPU for few rows: by tables that are there, and by ``pred_contrib``."""
+    from overdue_ml.explain import TreeShap
+
+    explainer, boosters, found = TreeShap.from_text(job.texts()), job.boosters(), []
+    explainer.explain(np.array(job.matrix()[:10]))
+
+    def theirs(X: np.ndarray) -> None:
+        for booster in boosters:
+            booster.predict(X, pred_contrib=True, num_threads=job.threads)
+
+    for n in FEW_ROWS:
+        X = np.array(job.matrix()[: min(n, job.checked)])
+        ours = measure(partial(explainer.explain, X, job.threads), len(X))[1]
+        contrib = measure(partial(theirs, X), len(X), 2)[1]
+        found.append((len(X), 1e3 * ours.cpu, 1e3 * contrib.cpu))
+    return found
+
+
+def run_package(job: Job, name: str, against: bool = False) -> Result:
     """Another package with the interface of shap's TreeExplainer, on few rows."""
     import pandas as pd
 
@@ -192,7 +250,9 @@ def run_package(job: Job, name: str) -> Result:
     if name == "woodelf":
         from woodelf import WoodelfExplainer  # type: ignore[import-not-found]
 
-        explainers = [WoodelfExplainer(booster) for booster in boosters]
+        names = boosters[0].feature_name()
+        rows_against = pd.DataFrame(np.array(job.matrix()[:BACKGROUND]), columns=names) if against else None
+        explainers = [WoodelfExplainer(booster, rows_against) for booster in boosters]
     elif name == "fasttreeshap":
         import fasttreeshap  # type: ignore[import-not-found]
 
@@ -205,8 +265,21 @@ def run_package(job: Job, name: str) -> Result:
     answers, cost = measure(lambda: [e.shap_values(given) for e in explainers], len(X), 1)
     last = [np.asarray(a[-1] if isinstance(a, list) else a)[: job.checked] for a in answers]
     mean = sum(a[..., -1] if a.ndim == 3 else a for a in last) / len(boosters)
-    gap = float(np.abs(mean - _reference(job)[0]).max())
+    expected = np.load(job.folder / f"{job.model}_against.npy") if against else _reference(job)[0]
+    gap = float(np.abs(mean - expected).max())
     return Result(cost.rows, cost.seconds, cost.cpu, cost.peak_mb, difference=gap)
+
+
+def run_peer(job: Job, name: str, python: str, against: bool = False) -> Result:
+    """Another package in an environment of its own."""
+    words = asdict(job) | {"folder": str(job.folder)}
+    done = subprocess.run(
+        [python, __file__, "--measure", json.dumps([words, name, against])],
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    if done.returncode:
+        raise RuntimeError((done.stderr.strip().splitlines() or ["it was killed"])[-1])
+    return Result(**json.loads(done.stdout.splitlines()[-1]))
 
 
 def alone(job: Callable[..., Any], *words: object) -> Any:
@@ -215,7 +288,7 @@ def alone(job: Callable[..., Any], *words: object) -> Any:
         return pool.submit(job, *words).result()
 
 
-def compare(job: Job) -> list[tuple[str, Result | str]]:
+def compare(job: Job, peers: Mapping[str, str]) -> list[tuple[str, Result | str]]:
     """Every way on one model."""
     found: list[tuple[str, Result | str]] = [
         ("LightGBM predict: scores alone", alone(run_predict, job)),
@@ -223,18 +296,37 @@ def compare(job: Job) -> list[tuple[str, Result | str]]:
         (f"TreeShap: scores and the {TOP} largest", alone(run_ours, job, TOP)),
         # shap asks LightGBM for the contributions of LightGBM's models: the same numbers.
         ("LightGBM pred_contrib", alone(run_contrib, job)),
+        (f"TreeShap: scores and contributions against {BACKGROUND} rows", alone(run_against, job)),
+        ("interaction_values: all pairs", alone(run_interactions, job)),
     ]
-    packages = (("shap", "shap.TreeExplainer"), ("fasttreeshap", "fasttreeshap v2"), ("woodelf", "woodelf"))
-    for package, name in packages:
-        if importlib.util.find_spec(package) is None:
-            found.append((name, "not installed"))
+    ways = [(package, title, False) for package, title in PACKAGES.items()]
+    ways.append(("woodelf", f"woodelf against {BACKGROUND} rows", True))
+    for package, title, against in ways:
+        if package not in peers and importlib.util.find_spec(package) is None:
+            found.append((title, "not installed"))
             continue
         try:
-            found.append((name, alone(run_package, job, package)))
+            if package in peers:
+                found.append((title, run_peer(job, package, peers[package], against)))
+            else:
+                found.append((title, alone(run_package, job, package, against)))
         except Exception as error:
             # Other packages refuse some models: that is a finding, not the end of the benchmark.
-            found.append((name, f"failed: {type(error).__name__} {str(error)[:80]}"))
+            found.append((title, f"failed: {type(error).__name__} {str(error)[:80]}"))
     return found
+
+
+def say_break_even(found: Sequence[tuple[str, Result | str]], few: Sequence[tuple[int, float, float]]) -> str:
+    """From how many rows on the build of the tables pays, and what few rows cost where they are built."""
+    ours, contrib = found[1][1], found[3][1]
+    assert isinstance(ours, Result)
+    assert isinstance(contrib, Result)
+    rows = ours.build / max(contrib.cpu - ours.cpu / ours.rows * contrib.rows, 1e-9) * contrib.rows
+    told = "; ".join(f"{n:,}: {a:.1f} and {b:,.0f} ms" for n, a, b in few)
+    return (
+        f"Building the tables pays from {rows:,.0f} rows on. CPU for few rows, with tables that are there "
+        f"and by pred_contrib: {told}."
+    )
 
 
 def render(found: Sequence[tuple[str, Result | str]]) -> str:
@@ -284,9 +376,17 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--checked", type=int, default=2000, help="rows of the slow ways and the comparison")
     parser.add_argument("--depths", default="-1,8", help="largest depths, -1 for none")
     parser.add_argument("--threads", type=int, default=os.cpu_count() or 1)
+    parser.add_argument("--peers", default="", help="NAME=PYTHON of packages elsewhere, with commas between")
+    parser.add_argument("--measure", help=argparse.SUPPRESS)
     parser.add_argument("--write", action="store_true", help="put the tables into RESULTS.md")
     parser.add_argument("--date", type=dt.date.fromisoformat, help="of the run, for --write")
     args = parser.parse_args(argv)
+    if args.measure:
+        words, name, against = json.loads(args.measure)
+        job = Job(**words | {"folder": Path(words["folder"])})
+        print(json.dumps(asdict(run_package(job, name, against))))
+        return
+    peers = dict(part.split("=", 1) for part in args.peers.split(",") if part)
     if args.write and args.date is None:
         parser.error("--write needs --date")
     depths = [int(depth) for depth in args.depths.split(",")]
@@ -302,9 +402,10 @@ def main(argv: Sequence[str] | None = None) -> None:
         models = [(f"depth{d}", f"300 trees of 31 leaves, depth {d if d > 0 else 'free'}") for d in depths]
         for model, title in [*models, ("bag", "default OverdueClassifier: 5 x 400 trees of 8 leaves")]:
             job = Job(folder, model, args.rows, min(args.checked, args.rows), args.threads)
-            table = render(compare(job))
-            print(f"\n{title}, {args.features} features\n\n{table}", flush=True)
-            parts += [f"### {title[0].upper() + title[1:]}, {args.features} features", table]
+            found = compare(job, peers)
+            table, few = render(found), say_break_even(found, alone(run_few, job))
+            print(f"\n{title}, {args.features} features\n\n{table}\n\n{few}", flush=True)
+            parts += [f"### {title[0].upper() + title[1:]}, {args.features} features", table, few]
     if args.write:
         write_section("\n\n".join(parts))
 

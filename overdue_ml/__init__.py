@@ -17,7 +17,14 @@ if TYPE_CHECKING:
     from overdue_ml.config import load_config as load_config
     from overdue_ml.errors import OverdueMLError as OverdueMLError
     from overdue_ml.explain import TreeShap as TreeShap
+    from overdue_ml.explain import compute_dependence as compute_dependence
+    from overdue_ml.explain import compute_importance as compute_importance
+    from overdue_ml.explain import compute_interactions as compute_interactions
+    from overdue_ml.explain import compute_reason_importance as compute_reason_importance
+    from overdue_ml.explain import compute_segment_reasons as compute_segment_reasons
+    from overdue_ml.explain import compute_swarm as compute_swarm
     from overdue_ml.explain import explain_scores as explain_scores
+    from overdue_ml.explain import load_events as load_events
     from overdue_ml.explain import score_change as score_change
     from overdue_ml.explain import smallest_change as smallest_change
     from overdue_ml.explain import sum_by_reason as sum_by_reason
@@ -43,6 +50,8 @@ if TYPE_CHECKING:
     from overdue_ml.model import FeatureSelector as FeatureSelector
     from overdue_ml.model import OverdueClassifier as OverdueClassifier
     from overdue_ml.model import tune as tune
+    from overdue_ml.monitoring import AgedBook as AgedBook
+    from overdue_ml.monitoring import compute_book as compute_book
     from overdue_ml.records import Records as Records
     from overdue_ml.records import SettlementRules as SettlementRules
     from overdue_ml.records import compute_facts as compute_facts
@@ -51,11 +60,17 @@ if TYPE_CHECKING:
     from overdue_ml.records import simulate as simulate
     from overdue_ml.records import simulate_to as simulate_to
     from overdue_ml.reminders import rank_customers as rank_customers
+    from overdue_ml.reports import plot_dependence as plot_dependence
+    from overdue_ml.reports import plot_importance as plot_importance
+    from overdue_ml.reports import plot_interactions as plot_interactions
+    from overdue_ml.reports import plot_segment_reasons as plot_segment_reasons
+    from overdue_ml.reports import plot_swarm as plot_swarm
     from overdue_ml.reports import plot_verdicts as plot_verdicts
 
 __version__ = "0.1.0"
 
 _HOME = {
+    "AgedBook": "monitoring",
     "FeatureBuilder": "features",
     "FeatureSelector": "model",
     "FunctionFeature": "features",
@@ -73,17 +88,30 @@ _HOME = {
     "TreeShap": "explain",
     "audit_leakage": "features",
     "build_features": "features",
+    "compute_book": "monitoring",
+    "compute_dependence": "explain",
     "compute_facts": "records",
     "compute_histories": "records",
+    "compute_importance": "explain",
+    "compute_interactions": "explain",
+    "compute_reason_importance": "explain",
+    "compute_segment_reasons": "explain",
+    "compute_swarm": "explain",
     "evaluate_scores": "metrics",
     "explain_scores": "explain",
     "feature_catalogue": "features",
     "flag_suspicious": "features",
     "label_customers": "labels",
     "load_config": "config",
+    "load_events": "explain",
     "load_records": "records",
     "maturity": "labels",
     "observation_points": "labels",
+    "plot_dependence": "reports",
+    "plot_importance": "reports",
+    "plot_interactions": "reports",
+    "plot_segment_reasons": "reports",
+    "plot_swarm": "reports",
     "plot_verdicts": "reports",
     "rank_customers": "reminders",
     "read_features": "features",

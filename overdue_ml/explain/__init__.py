@@ -1,7 +1,14 @@
 """Explanations: exact contributions, the reasons they add up to, what if, and what changed a score."""
 
 from overdue_ml.explain.change import ScoreChange, Scores, score_change, split_change
-from overdue_ml.explain.contributions import Contributions, check_ties_out, explain_scores
+from overdue_ml.explain.contributions import (
+    Contributions,
+    build_explainer,
+    check_ties_out,
+    choose_background,
+    explain_scores,
+)
+from overdue_ml.explain.event_file import load_events
 from overdue_ml.explain.events import (
     Edit,
     Event,
@@ -12,6 +19,14 @@ from overdue_ml.explain.events import (
     pay_next_dues,
     pay_next_statements,
     standard_events,
+)
+from overdue_ml.explain.interactions import compute_interactions, interaction_values
+from overdue_ml.explain.overview import (
+    compute_dependence,
+    compute_importance,
+    compute_reason_importance,
+    compute_segment_reasons,
+    compute_swarm,
 )
 from overdue_ml.explain.reasons import sum_by_reason, top_reasons
 from overdue_ml.explain.smallest import SmallestChange, smallest_change
@@ -30,12 +45,22 @@ __all__ = [
     "TreeShap",
     "WhatIf",
     "Wording",
+    "build_explainer",
     "check_ties_out",
     "check_wording",
+    "choose_background",
+    "compute_dependence",
+    "compute_importance",
+    "compute_interactions",
+    "compute_reason_importance",
+    "compute_segment_reasons",
+    "compute_swarm",
     "event_named",
     "explain_scores",
     "income_falls",
+    "interaction_values",
     "ledger_event",
+    "load_events",
     "load_wording",
     "model_registry",
     "pay_arrears",

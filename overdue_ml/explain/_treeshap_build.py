@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from math import comb
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -21,7 +22,7 @@ from overdue_ml.explain._treeshap_groups import (
     trace_leaves,
     used_dimensions,
 )
-from overdue_ml.explain._treeshap_pass import CATEGORY, Tables
+from overdue_ml.explain._treeshap_pass import BITS, CATEGORY, Tables, rank_block
 from overdue_ml.explain._treeshap_text import Tree
 
 #: Ranks are kept in 16 bits.
@@ -97,6 +98,49 @@ class _Columns:
         }
 
 
+class _Ranked(NamedTuple):
+    """What ranks are taken with, before there are tables."""
+
+    column_feature: Any
+    column_kind: Any
+    column_start: Any
+    thresholds: Any
+    sets: Any
+
+
+@dataclass(frozen=True, eq=False)
+class _Background:
+    """Rows that contributions are taken against, as ranks; none where these are path-dependent.
+
+    ``ranks`` has the shape (columns, rows); ``factors[a, b]`` is (a - 1)! b! / (a + b)!.
+    """
+
+    ranks: npt.NDArray[np.uint16]
+    sets: npt.NDArray[np.bool_]
+    factors: npt.NDArray[np.float64]
+
+    def of_tree(self, column: Sequence[int], set_at: Sequence[int]) -> npt.NDArray[np.int64]:
+        """Ranks along the dimensions of a tree, of shape (dimensions, rows)."""
+        found = np.empty((len(column), self.ranks.shape[1]), np.int64)
+        for d, (own, at) in enumerate(zip(column, set_at, strict=True)):
+            found[d] = self.ranks[own] if at < 0 else self.sets[at + self.ranks[own].astype(np.int64)]
+        return found
+
+
+def _rank_background(columns: _Columns, rows: npt.NDArray[np.float64] | None) -> _Background:
+    arrays = columns.arrays()
+    if rows is None:
+        empty = np.empty((len(arrays["column_feature"]), 0), np.uint16)
+        return _Background(empty, arrays["sets"], np.empty((0, 0)))
+    ranks = np.empty((len(arrays["column_feature"]), len(rows)), np.uint16)
+    rank_block(_Ranked(**arrays), np.ascontiguousarray(rows.T), ranks)
+    factors = np.zeros((_MAX_FEATURES + 1, _MAX_FEATURES + 1))
+    for a in range(1, _MAX_FEATURES + 1):
+        for b in range(_MAX_FEATURES + 1 - a):
+            factors[a, b] = 1.0 / (a * comb(a + b, a))
+    return _Background(ranks, arrays["sets"], factors)
+
+
 def _set_of(tree: Tree, node: int) -> tuple[int, ...]:
     return tree.categories[int(tree.threshold[node])]
 
@@ -148,7 +192,11 @@ class _Asked:
 
 
 def build_tables(
-    boosters: Sequence[Sequence[Tree]], max_cells: int, cell_cost: float, max_bytes: int
+    boosters: Sequence[Sequence[Tree]],
+    max_cells: int,
+    cell_cost: float,
+    max_bytes: int,
+    background: npt.NDArray[np.float64] | None = None,
 ) -> Tables | None:
     """Look-up tables of a model; None as soon as they need more memory than they may.
 
@@ -161,6 +209,8 @@ def build_tables(
         What a number of a table costs each row, in look-ups: memory that has to be read.
     max_bytes : int
         Memory of the tables; those of one cell are built whatever they need.
+    background : ndarray of float64, shape (n_rows, n_features), optional
+        Rows that contributions are taken against; path-dependent ones without.
 
     Raises
     ------
@@ -172,11 +222,11 @@ def build_tables(
         for tree in trees:
             columns.add(tree)
     columns.finish()
-    quadrature = _quadrature(_MAX_FEATURES)
+    quadrature, against = _quadrature(_MAX_FEATURES), _rank_background(columns, background)
     growing, booster_group = _Growing(), [0]
     for trees in boosters:
         for tree in trees:
-            _add_tree(growing, _ask(tree, columns), max_cells, cell_cost, quadrature)
+            _add_tree(growing, _ask(tree, columns), max_cells, cell_cost, quadrature, against)
             if 8 * growing.group_table[-1] > max_bytes and max_cells > 1:
                 return None
         booster_group.append(len(growing.is_large))
@@ -198,6 +248,7 @@ def build_tables(
         booster_group=np.array(booster_group),
         nodes=quadrature[0],
         weights=quadrature[1],
+        factors=against.factors,
     )
 
 
@@ -244,8 +295,16 @@ def _ask(tree: Tree, columns: _Columns) -> _Asked:
     return _Asked(column, set_at, feature, Leaves(bounds, shares, tree.leaf_value), order, dim_feature)
 
 
-def _add_tree(growing: _Growing, asked: _Asked, max_cells: int, cell_cost: float, quadrature: Any) -> None:
+def _add_tree(
+    growing: _Growing,
+    asked: _Asked,
+    max_cells: int,
+    cell_cost: float,
+    quadrature: Any,
+    background: _Background,
+) -> None:
     bounds, order = asked.of_tree.bounds, asked.order
+    ranks = background.of_tree(asked.column, asked.set_at)
     starts, large = partition(bounds, order, asked.dim_feature, max_cells, cell_cost)
     for start, stop, is_large in zip(starts, [*starts[1:], len(order)], large, strict=True):
         leaves = order[start:stop]
@@ -253,7 +312,7 @@ def _add_tree(growing: _Growing, asked: _Asked, max_cells: int, cell_cost: float
         distinct, place = np.unique(asked.dim_feature[dims], return_inverse=True)
         growing.features += [asked.feature[dims[list(place).index(i)]] for i in range(len(distinct))]
         if is_large:
-            _add_large(growing, asked, int(leaves[0]), dims, (distinct, place))
+            _add_large(growing, asked, int(leaves[0]), dims, (distinct, place), ranks)
             continue
         ends, steps = np.empty(2 * MAX_LEAVES, np.int64), np.empty(2 * MAX_LEAVES + 1, np.int64)
         masks, stride = np.empty(2 * MAX_LEAVES + 1, np.uint64), 1
@@ -273,12 +332,14 @@ def _add_tree(growing: _Growing, asked: _Asked, max_cells: int, cell_cost: float
             stride *= n_steps
         table = np.zeros((len(distinct) + 1, stride))
         places = np.array([place, asked.dim_feature[dims]], np.int64).reshape(2, -1)
-        fill_table(asked.of_tree, leaves, dims, places, quadrature, table)
+        fill_table(asked.of_tree, leaves, dims, places, quadrature, (ranks, background.factors), table)
         growing.close(table, large=False)
 
 
-def _add_large(growing: _Growing, asked: _Asked, leaf: int, dims: Any, features: Any) -> None:
-    """A leaf that is integrated: one condition for each limit, weight 1 where a rank must be above."""
+def _add_large(
+    growing: _Growing, asked: _Asked, leaf: int, dims: Any, features: Any, ranks: npt.NDArray[np.int64]
+) -> None:
+    """A leaf without a table: one condition for each limit, weight 1 where a rank must be above."""
     distinct, place = features
     if len(distinct) > _MAX_FEATURES:
         raise _too_large(f"a leaf depends on {len(distinct)} features", str(_MAX_FEATURES))
@@ -289,5 +350,19 @@ def _add_large(growing: _Growing, asked: _Asked, leaf: int, dims: Any, features:
             for limit, above, is_set in ((low, 1, low >= 0), (high, 0, high < NO_LIMIT))
             if is_set
         ]
-    table = np.r_[asked.of_tree.shares[leaf, distinct], asked.of_tree.values[leaf]]
-    growing.close(table, large=True)
+    value = asked.of_tree.values[leaf]
+    if not ranks.shape[1]:
+        growing.close(np.r_[asked.of_tree.shares[leaf, distinct], value], large=True)
+        return
+    holds = np.ones((len(distinct), ranks.shape[1]), np.bool_)
+    for d, own in zip(dims, place, strict=True):
+        low, high = asked.of_tree.bounds[:, leaf, d]
+        holds[own] &= (ranks[d] > low) & (ranks[d] <= high)
+    patterns, counts = np.unique(holds.T, axis=0, return_counts=True)
+    # As whole numbers of bits, which keep a table small.
+    words = [
+        patterns[:, at : at + BITS] @ 2.0 ** np.arange(min(BITS, len(distinct) - at))
+        for at in range(0, len(distinct), BITS)
+    ]
+    rows = np.column_stack([counts / ranks.shape[1], *words])
+    growing.close(np.r_[value, rows.ravel()], large=True)

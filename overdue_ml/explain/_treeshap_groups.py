@@ -216,6 +216,54 @@ def _fill_leaf(value, shares, nodes, weights, table):  # type: ignore[no-untyped
 
 
 @nb.njit(cache=True, nogil=True)
+def _count_patterns(bounds, leaf, dims, local, ranks, counts):  # type: ignore[no-untyped-def]
+    """How many rows of a background satisfy which features of a leaf; ``local`` is the bit of a dimension."""
+    for r in range(ranks.shape[1]):
+        pattern = counts.size - 1
+        for i in range(dims.size):
+            # A dimension that the leaf does not ask for holds for every rank.
+            if not bounds[0, leaf, dims[i]] < ranks[dims[i], r] <= bounds[1, leaf, dims[i]]:
+                pattern &= ~(1 << local[i])
+        counts[pattern] += 1
+
+
+@nb.njit(cache=True, nogil=True)
+def _fill_against(value, counts, factors, table):  # type: ignore[no-untyped-def]
+    """The same against a background, given how many of its rows show each pattern.
+
+    A row that takes the values of some features from the background reaches the leaf where every feature is
+    satisfied by the one that it is taken from. Needed are then the features that the background row misses
+    and harmful those that the row itself misses; ``factors[a, b]`` is (a - 1)! b! / (a + b)!.
+    """
+    k, n = table.shape[0], counts.sum()
+    full = counts.size - 1
+    for found in range(counts.size):
+        if not counts[found]:
+            continue
+        unit = value * counts[found] / n
+        needed = full & ~found
+        n_needed = 0
+        for j in range(k):
+            n_needed += needed >> j & 1
+        kept = found
+        # Every set of features that the background row satisfies, from all of them to none.
+        while True:
+            pattern = needed | kept
+            harmful = found & ~kept
+            n_harmful = k - n_needed
+            for j in range(k):
+                n_harmful -= kept >> j & 1
+            for j in range(k):
+                if needed >> j & 1:
+                    table[j, pattern] += unit * factors[n_needed, n_harmful]
+                elif harmful >> j & 1:
+                    table[j, pattern] -= unit * factors[n_harmful, n_needed]
+            if not kept:
+                break
+            kept = (kept - 1) & found
+
+
+@nb.njit(cache=True, nogil=True)
 def _digits(bounds, leaves, dims, n_cells, digits, masks):  # type: ignore[no-untyped-def]
     """Step of every cell along each dimension, and the leaves that each step satisfies."""
     ends, steps = np.empty(2 * MAX_LEAVES, np.int64), np.empty(2 * MAX_LEAVES + 1, np.int64)
@@ -228,13 +276,15 @@ def _digits(bounds, leaves, dims, n_cells, digits, masks):  # type: ignore[no-un
 
 
 @nb.njit(cache=True, nogil=True)
-def fill_table(of_tree, leaves, dims, places, quadrature, table):  # type: ignore[no-untyped-def]
+def fill_table(of_tree, leaves, dims, places, quadrature, background, table):  # type: ignore[no-untyped-def]
     """Sums of the contributions of a group's leaves, and the value of the leaf reached, for every cell.
 
     ``dims`` are the dimensions that the group uses; ``places`` of shape (2, dimensions) the place of their
-    feature among those of the group and its number within the tree. ``table`` of shape (features + 1,
-    cells) comes as zeros.
+    feature among those of the group and its number within the tree. ``background`` holds the ranks of its
+    rows, of shape (dimensions of the tree, rows), and factors; without rows contributions are
+    path-dependent. ``table`` of shape (features + 1, cells) comes as zeros.
     """
+    ranks, factors = background
     bounds, (nodes, weights) = of_tree.bounds, quadrature
     n_places, n_cells = table.shape[0] - 1, table.shape[1]
     digits = np.empty((dims.size, n_cells), np.uint8)
@@ -260,7 +310,12 @@ def fill_table(of_tree, leaves, dims, places, quadrature, table):  # type: ignor
                         patterns[cell] &= cleared
         m = (k + 1) // 2
         leaf_table = np.zeros((k, 1 << k))
-        _fill_leaf(of_tree.values[leaf], own[:k], nodes[m, :m], weights[m, :m], leaf_table)
+        if ranks.shape[1]:
+            counts = np.zeros(1 << k, np.int64)
+            _count_patterns(bounds, leaf, dims, local[places[0]], ranks, counts)
+            _fill_against(of_tree.values[leaf], counts, factors, leaf_table)
+        else:
+            _fill_leaf(of_tree.values[leaf], own[:k], nodes[m, :m], weights[m, :m], leaf_table)
         for j in range(k):
             row, found = table[feature_of[j]], leaf_table[j]
             for cell in range(n_cells):

@@ -14,6 +14,8 @@ import numpy as np
 #: Kinds of columns besides those of numbers, which are 2 * missing type + default left.
 CATEGORY = 8
 _NO_MISSING, _ZERO_IS_MISSING = 0, 1
+#: Bits of a pattern that a number of a table keeps exactly.
+BITS = 52
 #: LightGBM's zero: the nearest float32 to 1e-35.
 _ZERO = float(np.float32(1e-35))
 
@@ -23,7 +25,8 @@ class Tables(NamedTuple):
 
     Columns are features as one kind of split sees them. Conditions ask whether a row's rank is above
     ``condition_rank``, or look the category up where ``condition_set`` is not below zero. The groups of
-    a booster stand together; one with ``is_large`` is a leaf whose contributions are integrated.
+    a booster stand together; one with ``is_large`` is a leaf whose contributions are integrated, or, where
+    ``factors`` is not empty, summed up over the patterns of a background.
     """
 
     column_feature: Any
@@ -45,6 +48,7 @@ class Tables(NamedTuple):
     booster_group: Any
     nodes: Any
     weights: Any
+    factors: Any
 
 
 @nb.njit(cache=True, nogil=True)
@@ -80,7 +84,8 @@ def _code_categories(x, n_codes, ranks):  # type: ignore[no-untyped-def]
 
 
 @nb.njit(cache=True, nogil=True)
-def _rank(tables, block, ranks):  # type: ignore[no-untyped-def]
+def rank_block(tables, block, ranks):  # type: ignore[no-untyped-def]
+    """Rank of every row in each column of ``tables``, or of any tuple with its columns and thresholds."""
     scratch = np.empty(block.shape[1]), np.empty(block.shape[1], np.int64)
     for c in range(tables.column_feature.size):
         x = block[tables.column_feature[c]]
@@ -132,6 +137,17 @@ def _look_up(tables, group, cells, sums, score):  # type: ignore[no-untyped-def]
 
 
 @nb.njit(cache=True, nogil=True)
+def hold_features(tables, group, ranks, holds):  # type: ignore[no-untyped-def]
+    """Which features of a large leaf each row satisfies."""
+    for c in range(tables.group_condition[group], tables.group_condition[group + 1]):
+        own, kept = ranks[tables.condition_column[c]], holds[tables.condition_place[c]]
+        above, at = tables.condition_weight[c] == 1, tables.condition_set[c]
+        limit = tables.condition_rank[c]
+        for r in range(own.size):
+            kept[r] &= (own[r] > limit if at < 0 else tables.sets[at + own[r]]) == above
+
+
+@nb.njit(cache=True, nogil=True)
 def _integrate(tables, group, ranks, sums, score):  # type: ignore[no-untyped-def]
     """Contributions of one leaf with many features; its table holds their shares and then its value.
 
@@ -142,12 +158,7 @@ def _integrate(tables, group, ranks, sums, score):  # type: ignore[no-untyped-de
     first, k = tables.group_feature[group], tables.group_feature[group + 1] - tables.group_feature[group]
     n = ranks.shape[1]
     holds = np.ones((k, n), np.bool_)
-    for c in range(tables.group_condition[group], tables.group_condition[group + 1]):
-        own, kept = ranks[tables.condition_column[c]], holds[tables.condition_place[c]]
-        above, at = tables.condition_weight[c] == 1, tables.condition_set[c]
-        limit = tables.condition_rank[c]
-        for r in range(n):
-            kept[r] &= (own[r] > limit if at < 0 else tables.sets[at + own[r]]) == above
+    hold_features(tables, group, ranks, holds)
     at = tables.group_table[group]
     shares, value = tables.tables[at : at + k], tables.tables[at + k]
     reached = np.ones(n, np.bool_)
@@ -175,6 +186,49 @@ def _integrate(tables, group, ranks, sums, score):  # type: ignore[no-untyped-de
 
 
 @nb.njit(cache=True, nogil=True)
+def _sum_patterns(tables, group, ranks, sums, score):  # type: ignore[no-untyped-def]
+    """Contributions of one leaf with many features against a background.
+
+    Its table holds the value and then, of each pattern that the background shows, the share of its rows and
+    the features satisfied, as bits of whole numbers.
+    """
+    first, k = tables.group_feature[group], tables.group_feature[group + 1] - tables.group_feature[group]
+    n, n_words = ranks.shape[1], (k + BITS - 1) // BITS
+    holds, words = np.ones((k, n), np.bool_), np.zeros((n_words, n), np.int64)
+    hold_features(tables, group, ranks, holds)
+    reached = np.ones(n, np.bool_)
+    for j in range(k):
+        for r in range(n):
+            reached[r] &= holds[j, r]
+            words[j // BITS, r] |= np.int64(holds[j, r]) << (j % BITS)
+    start, stop = tables.group_table[group], tables.group_table[group + 1]
+    value = tables.tables[start]
+    for r in range(n):
+        score[r] += value if reached[r] else 0.0
+    found = np.empty(n_words, np.int64)
+    for at in range(start + 1, stop, n_words + 1):
+        unit = value * tables.tables[at]
+        for w in range(n_words):
+            found[w] = np.int64(tables.tables[at + 1 + w])
+        for r in range(n):
+            missed = np.int64(0)
+            for w in range(n_words):
+                missed |= ((np.int64(1) << min(k - w * BITS, BITS)) - 1) & ~(found[w] | words[w, r])
+            if missed:
+                continue
+            n_needed, n_harmful = 0, 0
+            for j in range(k):
+                known = found[j // BITS] >> (j % BITS) & 1
+                n_needed += not known
+                n_harmful += known and not holds[j, r]
+            for j in range(k):
+                if not found[j // BITS] >> (j % BITS) & 1:
+                    sums[tables.features[first + j], r] += unit * tables.factors[n_needed, n_harmful]
+                elif not holds[j, r]:
+                    sums[tables.features[first + j], r] -= unit * tables.factors[n_harmful, n_needed]
+
+
+@nb.njit(cache=True, nogil=True)
 def explain_block(tables, block, sums, scores):  # type: ignore[no-untyped-def]
     """Contributions and scores of a block, added up over all boosters.
 
@@ -182,14 +236,17 @@ def explain_block(tables, block, sums, scores):  # type: ignore[no-untyped-def]
     """
     n = block.shape[1]
     ranks = np.empty((tables.column_feature.size, n), np.uint16)
-    _rank(tables, block, ranks)
+    rank_block(tables, block, ranks)
     cells, score = np.empty(n, np.uint16), np.empty(n)
     for b in range(tables.booster_group.size - 1):
         # A booster's own sum in the order of its trees is LightGBM's score bit for bit.
         score[:] = 0.0
         for group in range(tables.booster_group[b], tables.booster_group[b + 1]):
             if tables.is_large[group]:
-                _integrate(tables, group, ranks, sums, score)
+                if tables.factors.size:
+                    _sum_patterns(tables, group, ranks, sums, score)
+                else:
+                    _integrate(tables, group, ranks, sums, score)
             else:
                 _find_cells(tables, group, ranks, cells)
                 _look_up(tables, group, cells, sums, score)

@@ -14,6 +14,7 @@ are compared on the data of now. With one model the second and third part are no
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 
 import numpy as np
@@ -130,7 +131,9 @@ class ScoreChange:
             found.append(table)
         return pd.concat(found, ignore_index=True)
 
-    def sentences(self, customer_id: str, wording: Wording, then: str, now: str) -> list[str]:
+    def sentences(
+        self, customer_id: str, wording: Wording, then: str, now: str, silent: Collection[str] = ()
+    ) -> list[str]:
         """One customer's change in words, the largest reasons first.
 
         Parameters
@@ -140,6 +143,9 @@ class ScoreChange:
             In 'en' or 'zh'.
         then, now : str
             What the two scores are called, as their dates.
+        silent : collection of str
+            Reasons that are never told, as those with a protected attribute in them; they count among the
+            others.
         """
         lang, table = wording.language, self.customer(customer_id)
         sums = table.groupby("part")["change"].sum()
@@ -153,7 +159,7 @@ class ScoreChange:
             say(lang, "parts", **shown),
         ]  # fmt: skip
         lines = table[table["part"].isin(["data", "model"])]
-        size = lines["change"].abs().to_numpy()
+        size = lines["change"].abs().where(~lines["reason_code"].isin(list(silent)), -1.0).to_numpy()
         order = np.argsort(-size, kind="stable")
         n = min(int((size >= _VISIBLE).sum()), _MOST)
         for row in lines.iloc[order[:n]].to_dict("records"):

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
+import heapq
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
+from weakref import WeakKeyDictionary
 
 import numpy as np
 import numpy.typing as npt
@@ -21,9 +25,10 @@ FloatArray = npt.NDArray[np.float64]
 #: Largest allowed gap between base + contributions and the score, in log-odds.
 TOLERANCE = 1e-9
 _BLOCK = 8192
-#: Rows from which building tables takes less time than it saves.
-FAST_ROWS = 10_000
 _FAST_BLOCK = 16 * _BLOCK
+# Boosters and the explainers made of them, without and with the latest background, for as long as their
+# classifier is in use.
+_BUILT: WeakKeyDictionary[OverdueClassifier, tuple[tuple[Any, ...], dict[bool, Any]]] = WeakKeyDictionary()
 
 
 @dataclass(frozen=True)
@@ -63,11 +68,13 @@ def explain_scores(
     features: pd.DataFrame,
     log_odds: FloatArray,
     progress: Any = None,
+    explainer: TreeShap | None = None,
 ) -> Contributions:
     """Contributions of every row, refused as a whole if one row does not add up.
 
-    From ``FAST_ROWS`` rows on they come from :class:`overdue_ml.explain.TreeShap`, and from LightGBM's
-    ``pred_contrib`` below that or where the model has no tables; the two differ by rounding only.
+    They come from :class:`overdue_ml.explain.TreeShap`, and from LightGBM's ``pred_contrib`` where the model
+    is of a kind that has no tables; the two differ by rounding only. Which of them it is depends on the model
+    alone, so that a book gives the same bytes whole and in parts.
 
     Parameters
     ----------
@@ -77,6 +84,9 @@ def explain_scores(
         The published scores.
     progress : callable, optional
         Called with (rows done, rows in all) after each block.
+    explainer : TreeShap, optional
+        What :func:`build_explainer` made of the same classifier, here or in another process. With one that
+        has a background contributions are interventional.
 
     Returns
     -------
@@ -87,20 +97,89 @@ def explain_scores(
     ModelError
         If base + contributions differ from a score by more than ``TOLERANCE``.
     """
-    explainer = _build_explainer(classifier) if len(features) >= FAST_ROWS else None
-    if explainer is None:
+    found = build_explainer(classifier) if explainer is None else explainer
+    if found is None:
         matrix, base = _explain_slowly(classifier, features, progress)
     else:
-        matrix, base = _explain_fast(explainer, classifier, features, progress)
+        matrix, base = _explain_fast(found, classifier, features, progress)
     check_ties_out(matrix, base, log_odds)
     return Contributions(pd.DataFrame(matrix, index=features.index, columns=features.columns), base)
 
 
-def _build_explainer(classifier: OverdueClassifier) -> TreeShap | None:
-    try:
-        return TreeShap.from_text([booster.model_to_string() for booster in classifier.boosters_])
-    except ModelError:
-        return None
+def build_explainer(classifier: OverdueClassifier, background: pd.DataFrame | None = None) -> TreeShap | None:
+    """The explainer of a classifier: what :func:`explain_scores` takes.
+
+    Parameters
+    ----------
+    classifier : OverdueClassifier
+    background : pandas.DataFrame, shape (n_rows, n_features), optional
+        Customers against whom contributions are taken, as :func:`choose_background` draws them: base is then
+        their mean log-odds, and a feature's contribution what it changes against their values. Without
+        them contributions are path-dependent. An explainer is built on the first call and kept while the
+        classifier is in use; of those with a background the latest.
+
+    Returns
+    -------
+    TreeShap or None
+        None where the model is of a kind that has no tables.
+
+    Raises
+    ------
+    ModelError
+        If the model has no tables and there is a background, or this has no rows.
+    """
+    boosters = tuple(classifier.boosters_)
+    known, built = _BUILT.get(classifier, ((), {}))
+    # A classifier that is fitted again has other boosters: equal are only the very same.
+    if known != boosters:
+        built = {}
+        _BUILT[classifier] = boosters, built
+    if background is None:
+        if False not in built:
+            try:
+                built[False] = TreeShap.from_text(_texts(boosters))
+            except ModelError:
+                built[False] = None
+        return cast("TreeShap | None", built[False])
+    if not len(background):
+        raise ModelError("nobody is in the background", expected="customers of the book")
+    rows = classifier.to_matrix(background)
+    digest = hashlib.sha256(np.ascontiguousarray(rows).tobytes()).digest()
+    if built.get(True, (b"", None))[0] != digest:
+        built[True] = digest, TreeShap.from_text(_texts(boosters), background=rows)
+    return cast("TreeShap", built[True][1])
+
+
+def _texts(boosters: Sequence[Any]) -> list[str]:
+    return [booster.model_to_string() for booster in boosters]
+
+
+def choose_background(customer_ids: Sequence[str], n: int, seed: int = 0) -> list[str]:
+    """Customers to compare all others with, drawn by their ids.
+
+    Parameters
+    ----------
+    customer_ids : sequence of str
+        Of the whole book, in any order.
+    n : int
+        How many; all where there are fewer.
+    seed : int
+
+    Returns
+    -------
+    list of str
+        Sorted. The same book gives the same customers, and one that joins or leaves changes at most one.
+
+    Examples
+    --------
+    >>> choose_background(["A", "B", "C", "D"], 2) == choose_background(["D", "C", "B", "A"], 2)
+    True
+    """
+
+    def drawn(customer_id: str) -> bytes:
+        return hashlib.sha256(f"{seed}:{customer_id}".encode()).digest()
+
+    return sorted(heapq.nsmallest(n, customer_ids, key=drawn))
 
 
 def _explain_slowly(

@@ -28,11 +28,12 @@ def sum_by_reason(contributions: pd.DataFrame, reasons: Mapping[str, str]) -> pd
     KeyError
         If a feature has no reason code.
     """
-    codes = np.array([reasons[name] for name in contributions.columns])
-    matrix = contributions.to_numpy()
-    return pd.DataFrame(
-        {code: matrix[:, codes == code].sum(axis=1) for code in sorted(set(codes))}, index=contributions.index
-    )
+    codes = [reasons[name] for name in contributions.columns]
+    found = {code: np.zeros(len(contributions)) for code in sorted(set(codes))}
+    # One column after another: numpy sums a row in an order that hangs on how the matrix lies in memory.
+    for j, code in enumerate(codes):
+        found[code] += contributions.iloc[:, j].to_numpy()
+    return pd.DataFrame(found, index=contributions.index)
 
 
 def top_reasons(by_reason: pd.DataFrame, n: int = 4) -> pd.DataFrame:

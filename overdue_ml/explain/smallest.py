@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 from typing import Any
@@ -52,7 +52,9 @@ class SmallestChange:
         """Whether nothing is needed."""
         return self.now.p_overdue < self.threshold
 
-    def sentences(self, wording: Wording, units: dict[str, str] | None = None) -> list[str]:
+    def sentences(
+        self, wording: Wording, units: dict[str, str] | None = None, silent: Collection[str] = ()
+    ) -> list[str]:
         """The answer in words; see :meth:`WhatIf.sentences`."""
         lang = wording.language
         limit = wording.format_number(self.threshold, "ratio")
@@ -62,7 +64,7 @@ class SmallestChange:
             ]
         if self.found is not None:
             first = say(lang, "found", threshold=limit, events=self.found.clause(lang))
-            return [first, *self.found.sentences(wording, units)]
+            return [first, *self.found.sentences(wording, units, silent)]
         if self.lowest is None:
             return [say(lang, "none_possible", threshold=limit)]
         lowest = wording.format_number(self.lowest.after.p_overdue, "ratio")

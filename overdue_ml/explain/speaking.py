@@ -8,9 +8,11 @@ MAX_ADVERSE, MAX_PROTECTIVE = 4, 3
 #: Below this a contribution would be written 0.00.
 VISIBLE = 0.005
 
+Pairs = frozenset[frozenset[str]]
+
 #: Reasons that speak of the same facts. Told as raising and as lowering the risk on one page, the two would
 #: contradict each other to a reader; the stronger is told, the weaker is added to the others.
-CONTRADICTIONS: frozenset[frozenset[str]] = frozenset(
+CONTRADICTIONS: Pairs = frozenset(
     frozenset(pair)
     for pair in (
         ("LATE_DEPTH", "LATE_OFTEN"),
@@ -28,7 +30,9 @@ CONTRADICTIONS: frozenset[frozenset[str]] = frozenset(
 
 
 def choose_reasons(
-    contributions: Mapping[str, float], silent: Collection[str] = ()
+    contributions: Mapping[str, float],
+    silent: Collection[str] = (),
+    contradictions: Pairs = CONTRADICTIONS,
 ) -> tuple[list[str], list[str]]:
     """The reasons to tell, from the strongest contribution on.
 
@@ -38,12 +42,14 @@ def choose_reasons(
         In log-odds by reason code, of features that were scored.
     silent : collection of str
         Reasons that are never told, as those with a protected attribute in them.
+    contradictions : frozenset of pairs
+        Those of the package by default; a catalogue of one's own may name others.
 
     Returns
     -------
     raises, lowers : list of str
-        At most four and three, the strongest first. Of two that contradict each other, see
-        :data:`CONTRADICTIONS`, only the stronger; neither where both weigh too little to be written.
+        At most four and three, the strongest first. Of two that contradict each other only the stronger;
+        neither where both weigh too little to be written.
 
     Examples
     --------
@@ -57,7 +63,7 @@ def choose_reasons(
         if not abs(value) >= VISIBLE or code in silent:
             continue
         same, other = (raises, lowers) if value > 0 else (lowers, raises)
-        if any(frozenset((code, told)) in CONTRADICTIONS for told in other):
+        if any(frozenset((code, told)) in contradictions for told in other):
             continue
         if len(same) < (MAX_ADVERSE if value > 0 else MAX_PROTECTIVE):
             same.append(code)

@@ -17,7 +17,8 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from math import fsum
 from typing import Any, NamedTuple, Self
 
 import numpy as np
@@ -65,6 +66,15 @@ class TopExplained(NamedTuple):
     rest: FloatArray
 
 
+def _background_rows(background: Any, n_features: int) -> FloatArray:
+    rows = np.asarray(background, dtype=np.float64)
+    if rows.ndim != 2 or rows.shape[1] != n_features or not len(rows):
+        raise ModelError(
+            f"the background has the shape {rows.shape}", expected=f"rows of {n_features} columns"
+        )
+    return rows
+
+
 @dataclass(frozen=True, eq=False)
 class TreeShap:
     """Explainer of one LightGBM model with one output, or of a bag of them.
@@ -75,7 +85,7 @@ class TreeShap:
     ----------
     n_features : int
     base : float
-        Expected score: where every sum of contributions starts.
+        Expected score, the mean over the background where there is one: where every sum starts.
 
     Examples
     --------
@@ -108,6 +118,7 @@ class TreeShap:
         average: bool = True,
         max_cells: int = MAX_CELLS,
         max_bytes: int = MAX_BYTES,
+        background: Any = None,
     ) -> Self:
         """Build the tables of a model.
 
@@ -121,6 +132,11 @@ class TreeShap:
             Cells of a table, at most 65,536; leaves that need more are integrated for each row.
         max_bytes : int
             Memory of all tables; they are made smaller, and the pass slower, until they fit.
+        background : ndarray or DataFrame of numbers, shape (n_rows, n_features), optional
+            Rows against which contributions are taken (interventional: a feature that is not known takes
+            its value from a row of the background, whatever the other features are). Without it they are
+            path-dependent, as ``pred_contrib`` has them. The cost of a row is the same; that of building
+            rises with the number of patterns that the rows show, not with the rows themselves.
 
         Returns
         -------
@@ -130,7 +146,8 @@ class TreeShap:
         ------
         ModelError
             If a text cannot be read, or the model is of a kind that tables cannot explain: several outputs,
-            linear leaves, members with different numbers of features, or trees far too large.
+            linear leaves, members with different numbers of features, or trees far too large. If the
+            background has no rows or other columns.
         """
         if not texts or isinstance(texts, str):
             raise ModelError(
@@ -143,6 +160,7 @@ class TreeShap:
             raise ModelError("the members of the bag have different numbers of features")
         divisor = len(texts) if average else 1
         trees = [own for _, own in read]
+        rows = None if background is None else _background_rows(background, read[0][0])
         total = 0.0
         for own in trees:
             expected = 0.0
@@ -150,10 +168,13 @@ class TreeShap:
                 expected += tree.expected_value
             total += expected
         while True:
-            tables = build_tables(trees, max_cells, _CELL_COST, max_bytes)
+            tables = build_tables(trees, max_cells, _CELL_COST, max_bytes, rows)
             if tables is not None:
-                return cls(read[0][0], total / divisor, tables, divisor)
+                break
             max_cells = max(max_cells // 2, 1)
+        built = cls(read[0][0], total / divisor, tables, divisor)
+        # Summed exactly: the order of the rows changes nothing.
+        return built if rows is None else replace(built, base=fsum(built.explain(rows).scores) / len(rows))
 
     @property
     def n_bytes(self) -> int:

@@ -7,7 +7,7 @@ answer is the model's: how customers with such records turned out, and not what 
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -117,7 +117,27 @@ class WhatIf:
         working = [event.clause[lang] for event in self.events if event not in self.idle]
         return say(lang, "and").join(working)
 
-    def sentences(self, wording: Wording, units: dict[str, str] | None = None) -> list[str]:
+    def moved(self, silent: Collection[str] = ()) -> tuple[list[dict[str, Any]], float]:
+        """The reasons that move by what can be shown, and what all others come to.
+
+        Parameters
+        ----------
+        silent : collection of str
+            Reasons that are never told, as those with a protected attribute in them.
+
+        Returns
+        -------
+        list of dict, float
+            Rows of ``reasons``, the largest change first; the sum of the other changes in log-odds.
+        """
+        hidden = self.reasons["reason_code"].isin(list(silent))
+        shown = self.reasons[~hidden & (self.reasons["change"].abs() >= _VISIBLE)].head(_MOST)
+        rest = float(self.reasons["change"].sum() - shown["change"].sum())
+        return [{str(k): v for k, v in row.items()} for row in shown.to_dict("records")], rest
+
+    def sentences(
+        self, wording: Wording, units: dict[str, str] | None = None, silent: Collection[str] = ()
+    ) -> list[str]:
         """What is compared with what, what came of it, and the reasons that move.
 
         Parameters
@@ -126,6 +146,8 @@ class WhatIf:
             In 'en' or 'zh'.
         units : mapping of str to str, optional
             Units of the features by name; with them a reason says the figures that it would have.
+        silent : collection of str
+            Reasons that are never told; they count among the others.
 
         Returns
         -------
@@ -147,10 +169,9 @@ class WhatIf:
                 without=figure["without"],
             )
         )  # fmt: skip
-        shown = self.reasons[self.reasons["change"].abs() >= _VISIBLE].head(_MOST)
-        rest = float(self.reasons["change"].sum() - shown["change"].sum())
+        shown, rest = self.moved(silent)
         values = {str(k): v for k, v in self.after.features.iloc[0].to_dict().items()}
-        for row in shown.to_dict("records"):
+        for row in shown:
             code, change = str(row["reason_code"]), float(row["change"])
             title = wording.title(code) if code in wording.reasons else code
             text = ""
@@ -159,7 +180,7 @@ class WhatIf:
                     code, float(row["after"]), values, units, self.on
                 )
             told.append(say(lang, "reason", title=title, change=f"{change:+.2f}") + text)
-        if shown.empty:
+        if not shown and abs(rest) < _VISIBLE:
             told.append(say(lang, "no_reason"))
         elif abs(rest) >= _VISIBLE:
             told.append(say(lang, "others", change=f"{rest:+.2f}"))

@@ -17,6 +17,7 @@ from typing import Any
 
 from overdue_ml.config import read_yaml
 from overdue_ml.errors import ConfigError
+from overdue_ml.explain.speaking import CONTRADICTIONS, Pairs
 
 _FOLDER = Path(__file__).with_name("catalogue")
 # A figure, or the day that many days before or after the as_of date.
@@ -66,6 +67,8 @@ class Wording:
         Every other text.
     months : tuple of str
         Twelve names.
+    contradictions : frozenset of pairs
+        Reasons of which a card never tells one as raising and the other as lowering the risk.
     """
 
     language: str
@@ -75,6 +78,7 @@ class Wording:
     behaviours: Mapping[str, str]
     card: Mapping[str, str]
     months: tuple[str, ...]
+    contradictions: Pairs = CONTRADICTIONS
 
     def sentence(
         self,
@@ -252,7 +256,8 @@ def load_wording(lang: str, path: Path | None = None) -> Wording:
         ``en``, ``zh``, or with ``path`` any other language.
     path : Path, optional
         An institution's own YAML. In a language of the package it need only hold what differs; in another
-        one it has to be complete.
+        one it has to be complete. Its list ``contradictions`` of pairs of reason codes takes the place of the
+        package's; the word ``package`` in it stands for those.
 
     Returns
     -------
@@ -301,7 +306,8 @@ def check_wording(wording: Wording, reason_codes: Iterable[str], feature_names: 
     Raises
     ------
     ConfigError
-        If a reason has no wording, or a placeholder of it is not a feature.
+        If a reason has no wording, or a placeholder of it is not a feature, or a pair of contradictions names
+        no reason.
     """
     names = set(feature_names)
     faults = []
@@ -310,12 +316,16 @@ def check_wording(wording: Wording, reason_codes: Iterable[str], feature_names: 
             faults.append(f"{code}: no wording")
             continue
         faults += [f"{code}: '{name}' is no feature" for name in sorted(wording.placeholders(code) - names)]
+    paired = {code for pair in wording.contradictions for code in pair}
+    faults += [
+        f"{code}: contradicts another and is no reason" for code in sorted(paired - {*wording.reasons})
+    ]
     if faults:
         raise ConfigError("; ".join(faults), where=f"wording '{wording.language}'")
 
 
 def _build(lang: str, data: dict[str, Any], reference: dict[str, Any], where: str) -> Wording:
-    unknown = sorted(set(data) - {"language", "months", *_SECTIONS})
+    unknown = sorted(set(data) - {"language", "months", "contradictions", *_SECTIONS})
     if unknown:
         raise ConfigError(f"unknown section(s) {', '.join(unknown)}", where=where)
     parts = {name: _section(data.get(name), name, reference[name], where) for name in _SECTIONS}
@@ -332,7 +342,26 @@ def _build(lang: str, data: dict[str, Any], reference: dict[str, Any], where: st
         behaviours=parts["behaviours"],
         card=parts["card"],
         months=tuple(months),
+        contradictions=_pairs(data.get("contradictions", ["package"]), where),
     )
+
+
+def _pairs(given: object, where: str) -> Pairs:
+    """Pairs of reason codes; ``package`` stands for those of the package."""
+    found: set[frozenset[str]] = set()
+    for item in given if isinstance(given, list) else [None]:
+        if item == "package":
+            found |= CONTRADICTIONS
+            continue
+        codes = item if isinstance(item, list) and all(isinstance(c, str) for c in item) else []
+        if len(codes) != 2 or len(set(codes)) != 2:
+            raise ConfigError(
+                "'contradictions' cannot be used",
+                where=where,
+                expected="a list of pairs of reason codes, as [[NEXT_DUE, PLAN_LEFT]], or the word package",
+            )
+        found.add(frozenset(codes))
+    return frozenset(found)
 
 
 def _section(section: object, name: str, reference: dict[str, Any], where: str) -> dict[str, Any]:

@@ -8,7 +8,13 @@ from hypothesis import strategies as st
 
 from overdue_ml.errors import ModelError
 from overdue_ml.explain import contributions as module
-from overdue_ml.explain.contributions import TOLERANCE, check_ties_out, explain_scores
+from overdue_ml.explain.contributions import (
+    TOLERANCE,
+    build_explainer,
+    check_ties_out,
+    choose_background,
+    explain_scores,
+)
 from overdue_ml.model import OverdueClassifier
 
 SMALL = {
@@ -67,18 +73,36 @@ def test_indexed_like_the_features(fitted):
     assert found.values.columns.tolist() == features.columns.tolist()
 
 
+@pytest.fixture(params=["tables", "pred_contrib"])
+def way(request, monkeypatch):
+    """Both ways of explaining."""
+    if request.param == "pred_contrib":
+        monkeypatch.setattr(module, "build_explainer", lambda classifier: None)
+
+
 @pytest.mark.parametrize("block", [1, 7, 59, 60, 61])
-def test_blocks_change_nothing(fitted, monkeypatch, block):
+def test_blocks_change_nothing(fitted, monkeypatch, block, way):
     model, features = fitted
     log_odds = model.decision_function(features)
     whole = explain_scores(model, features, log_odds)
     seen = []
     monkeypatch.setattr(module, "_BLOCK", block)
+    monkeypatch.setattr(module, "_FAST_BLOCK", block)
     cut = explain_scores(model, features, log_odds, progress=lambda done, total: seen.append((done, total)))
     assert cut.values.to_numpy().tobytes() == whole.values.to_numpy().tobytes()
     assert cut.base == whole.base
     assert seen[-1] == (60, 60)
     assert len(seen) == -(-60 // block)
+
+
+@pytest.mark.parametrize("n", [1, 7, 59])
+def test_a_part_of_the_book_is_explained_as_the_whole(fitted, n, way):
+    model, features = fitted
+    log_odds = model.decision_function(features)
+    whole = explain_scores(model, features, log_odds)
+    part = explain_scores(model, features.iloc[-n:], log_odds[-n:])
+    assert part.values.to_numpy().tobytes() == whole.values.iloc[-n:].to_numpy().tobytes()
+    assert part.base == whole.base
 
 
 def test_nobody_to_explain(fitted):
@@ -102,6 +126,53 @@ def test_scores_of_another_model_are_refused(fitted):
     other = OverdueClassifier(**SMALL | {"learning_rate": 0.1}).fit(features, (np.arange(60) % 2))
     with pytest.raises(ModelError, match="do not add up"):
         explain_scores(model, features, other.decision_function(features))
+
+
+def test_the_explainer_is_built_once_and_anew_after_another_fit(fitted, monkeypatch):
+    features, y = book(0)
+    model = OverdueClassifier(**SMALL).fit(features, y)
+    first = build_explainer(model)
+    assert build_explainer(model) is first
+    assert build_explainer(fitted[0]) is not first
+    rows, log_odds = features.iloc[:7], model.decision_function(features.iloc[:7])
+    found = explain_scores(model, rows, log_odds)
+    # Given one, as a task in another process is, it builds none.
+    monkeypatch.setattr(module, "build_explainer", None)
+    given = explain_scores(model, rows, log_odds, explainer=first)
+    assert given.values.to_numpy().tobytes() == found.values.to_numpy().tobytes()
+    monkeypatch.undo()
+    model.set_params(learning_rate=0.1).fit(features, y)
+    assert build_explainer(model) is not first
+    explain_scores(model, rows, model.decision_function(rows))
+
+
+def test_against_a_background_the_base_is_its_mean(fitted):
+    model, features = fitted
+    log_odds = model.decision_function(features)
+    chosen = choose_background([str(i) for i in features.index.get_level_values(0)], 20)
+    background = features.loc[chosen]
+    found = explain_scores(model, features, log_odds, explainer=build_explainer(model, background))
+    assert found.base == pytest.approx(model.decision_function(background).mean(), abs=1e-12)
+    plain = explain_scores(model, features, log_odds)
+    assert not np.allclose(found.values, plain.values)
+    # Against herself alone no feature of a customer changes anything.
+    one = features.iloc[[5]]
+    alone = explain_scores(model, one, log_odds[[5]], explainer=build_explainer(model, one))
+    assert (alone.values == 0).all(axis=None)
+    with pytest.raises(ModelError, match="nobody is in the background"):
+        build_explainer(model, features.iloc[:0])
+
+
+def test_the_background_is_drawn_by_id():
+    ids = [f"c{i}" for i in range(1000)]
+    drawn = choose_background(ids, 50)
+    assert drawn == sorted(drawn) == choose_background(ids[::-1], 50)
+    assert len(set(drawn)) == 50
+    assert len(set(choose_background(ids[1:], 50)) - set(drawn)) <= 1
+    assert choose_background(ids, 50, seed=1) != drawn
+    assert choose_background(ids[:3], 50) == ids[:3]
+    # 500 of each half are expected about equally often: 25 +- 3.5.
+    assert 10 < sum(int(i[1:]) < 500 for i in drawn) < 40
 
 
 def test_ties_out_by_hand():

@@ -480,18 +480,17 @@ def bag():
     return model, new, model.decision_function(new)
 
 
-def test_explain_scores_takes_the_fast_way_for_many_rows(bag, monkeypatch):
+def test_explain_scores_takes_the_tables(bag, monkeypatch):
     model, features, log_odds = bag
-    slow = explain_scores(model, features, log_odds)
-    monkeypatch.setattr(contributions_module, "FAST_ROWS", 600)
+    values, base = model.predict_contributions(features)
     monkeypatch.setattr(contributions_module, "_FAST_BLOCK", 250)
     monkeypatch.setattr(OverdueClassifier, "predict_contributions", None)
     seen = []
     fast = explain_scores(model, features, log_odds, progress=lambda done, total: seen.append((done, total)))
-    np.testing.assert_allclose(fast.values, slow.values, rtol=0, atol=1e-12)
-    assert fast.base == pytest.approx(slow.base, abs=1e-12)
-    assert fast.values.index.equals(slow.values.index)
-    assert fast.values.columns.tolist() == slow.values.columns.tolist()
+    np.testing.assert_allclose(fast.values, values, rtol=0, atol=1e-12)
+    assert fast.base == pytest.approx(base[0], abs=1e-12)
+    assert fast.values.index.equals(features.index)
+    assert fast.values.columns.tolist() == features.columns.tolist()
     assert seen == [(250, 600), (500, 600), (600, 600)]
     log_odds = log_odds.copy()
     log_odds[300] += 2e-9
@@ -501,12 +500,11 @@ def test_explain_scores_takes_the_fast_way_for_many_rows(bag, monkeypatch):
 
 def test_explain_scores_falls_back_to_lightgbm(bag, monkeypatch):
     model, features, log_odds = bag
-    slow = explain_scores(model, features, log_odds)
 
     def refuse(texts):
         raise ModelError("no tables")
 
-    monkeypatch.setattr(contributions_module, "FAST_ROWS", 1)
+    monkeypatch.setattr(contributions_module, "_BUILT", {})
     monkeypatch.setattr(TreeShap, "from_text", refuse)
-    again = explain_scores(model, features, log_odds)
-    assert again.values.to_numpy().tobytes() == slow.values.to_numpy().tobytes()
+    found = explain_scores(model, features, log_odds)
+    assert found.values.to_numpy().tobytes() == model.predict_contributions(features)[0].tobytes()
