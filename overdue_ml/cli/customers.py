@@ -44,6 +44,13 @@ def explain(
     mask_ids: Annotated[
         bool, typer.Option("--mask-ids", help="Show only the ends of customers' and accounts' ids.")
     ] = False,
+    what_if: Annotated[
+        bool | None,
+        typer.Option(
+            "--what-if/--no-what-if", help="Standard events on the card; by default of one card only."
+        ),
+    ] = None,
+    models: ModelsArg = MODELS,
     features_module: FeaturesModuleArg = None,
     as_json: JsonArg = False,
 ) -> None:
@@ -52,7 +59,12 @@ def explain(
     from overdue_ml.jobs.explain import chosen_customers, write_cards
     from overdue_ml.jobs.text import card_text, cards_json
 
-    book = CardBook(scores, lang, source=records, wording=wording, own=features_module, mask_ids=mask_ids)
+    # It takes some seconds a card, where thousands of cards without it take seconds.
+    asked = (top is None and len(customer or []) == 1) if what_if is None else what_if
+    book = CardBook(
+        scores, lang, source=records, wording=wording, own=features_module, mask_ids=mask_ids,
+        models=models if asked else None,
+    )  # fmt: skip
     results = write_cards(book, chosen_customers(book, customer, top), out)
     if as_json:
         print_json(cards_json(results))
@@ -68,8 +80,16 @@ def what_if(
         list[str] | None,
         typer.Option("--event", help="pay_arrears, pay_next_dues:2, income_falls:0.2 ... Repeatable."),
     ] = None,
+    events_file: Annotated[
+        Path | None,
+        typer.Option(
+            "--events",
+            help="YAML with events of your own: payment, income, borrowing, limit, standard or ledger rows, "
+            "each with its amount and day; docs/events.yaml shows one of each.",
+        ),
+    ] = None,
     below: Annotated[
-        float | None, typer.Option("--below", help="Without --event: a probability to come below.")
+        float | None, typer.Option("--below", help="Without events: a probability to come below.")
     ] = None,
     records: RunRecordsArg = None,
     models: ModelsArg = MODELS,
@@ -78,10 +98,11 @@ def what_if(
     as_json: JsonArg = False,
 ) -> None:
     """Score a customer as if something happened, or search what would lower the tier."""
-    from overdue_ml.explain import event_named, load_wording
+    from overdue_ml.explain import event_named, load_events, load_wording
     from overdue_ml.jobs.whatif import run_what_if
 
     words, events = load_wording(lang), [event_named(name) for name in event or []]
+    events += load_events(events_file) if events_file else []
     own = features_module
     result = run_what_if(scores, customer, models, events, below=below, source=records, own=own)
     if as_json:

@@ -11,10 +11,11 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from overdue_ml.config import PointsConfig, RecordsConfig, build_config
-from overdue_ml.errors import ConfigError, RecordsError
+from overdue_ml.config import PointsConfig, build_config
+from overdue_ml.errors import ConfigError
 from overdue_ml.explain import Wording, check_wording, load_wording, sum_by_reason
 from overdue_ml.explain.wording import ReasonText
 from overdue_ml.features import (
@@ -25,15 +26,26 @@ from overdue_ml.features import (
     own_features_of,
     registry_with,
 )
+from overdue_ml.jobs.book import InMemory, records_of
 from overdue_ml.jobs.card_data import CardData, read_card_data
-from overdue_ml.jobs.runs import earlier_runs, find_run, read_manifest, read_rows
+from overdue_ml.jobs.card_whatif import Asker
+from overdue_ml.jobs.output import mask_id as mask_id
+from overdue_ml.jobs.parts import looks_at_everybody
+from overdue_ml.jobs.runs import (
+    earlier_runs,
+    find_run,
+    read_explained,
+    read_manifest,
+    read_rows,
+    scored_book,
+)
 from overdue_ml.jobs.score import MANIFEST
-from overdue_ml.records import Records, load_records
-from overdue_ml.reports import Card, PastScore, ReasonLine, render_card
+from overdue_ml.jobs.silent import silent_reasons
+from overdue_ml.records import Bucketed, Records
+from overdue_ml.reports import Card, PastScore, ReasonLine, WhatIfCard, render_card
 
 _PLAIN = re.compile(r"^[A-Za-z0-9_-]{1,64}$")
 _ATTRIBUTE = "attr_"
-_MASK = "••••"
 _FEW = 3
 
 
@@ -54,6 +66,9 @@ class CardBook:
         Features of your own that the model was trained with, or their file.
     mask_ids : bool, default False
         Show customers and accounts by the ends of their ids only, also in the names of files.
+    models : Path, optional
+        The models folder: with it each card says what would happen to the score if something happened, which
+        takes some seconds a card.
 
     Attributes
     ----------
@@ -80,6 +95,7 @@ class CardBook:
         wording: Path | None = None,
         own: GivenFeatures | None = None,
         mask_ids: bool = False,
+        models: Path | None = None,
     ) -> None:
         self.folder = find_run(scores)
         self._manifest = read_manifest(self.folder)
@@ -95,13 +111,21 @@ class CardBook:
         self.wording = _with_meanings(load_wording(lang, wording), self._declared.own)
         check_wording(self.wording, self._declared.reasons.values(), self._declared.numbers)
         self._source = source
+        self._book: InMemory | Bucketed | None = None
         self._records: Records | None = None
+        # A rank, and maybe a function of one's own, looks at everybody.
+        self._everybody = ranks or looks_at_everybody(given)
+        self._what_if = models is not None
+        self._asker = None if models is None else Asker.find(self._manifest, models, own)
 
     def riskiest(self, n: int) -> list[str]:
-        """The ids of the first ``n`` customers by rank."""
-        table = pq.read_table(
-            self.folder / "scores.parquet", columns=["customer_id", "rank"], page_checksum_verification=True
-        )
+        """The ids of the first ``n`` customers by rank, of those who were explained."""
+        scores, explained = self.folder / "scores.parquet", self.folder / "contributions.parquet"
+        table = pq.read_table(scores, columns=["customer_id", "rank"], page_checksum_verification=True)
+        if explained.is_file():
+            ids = pq.read_table(explained, columns=["customer_id"], page_checksum_verification=True)
+            told = pc.is_in(table.column("customer_id"), value_set=ids.column("customer_id"))
+            table = table.filter(told)
         return [str(i) for i in table.sort_by("rank").column("customer_id").slice(0, n).to_pylist()]
 
     def make(self, customer_ids: Sequence[str]) -> list[Card]:
@@ -114,21 +138,23 @@ class CardBook:
         Raises
         ------
         ConfigError
-            If one of them was not scored.
+            If one of them was not scored, or not explained.
         RecordsError
             If the records are not those that were scored.
         """
         rows = read_rows(self.folder / "scores.parquet", customer_ids)
-        contributions = read_rows(self.folder / "contributions.parquet", customer_ids)
         for customer_id in customer_ids:
-            if customer_id not in rows.index or customer_id not in contributions.index:
+            if customer_id not in rows.index:
                 raise ConfigError(
                     f"customer '{customer_id[:80]}' was not scored in this run",
                     where="scores.parquet",
                     next_step="check the id character by character; leading zeros count",
                 )
-        if self._records is None:
-            self._records = _scored_records(self._manifest, self._source)
+        contributions = read_explained(self.folder, customer_ids)
+        if self._book is None:
+            self._book = scored_book(self._manifest, self._source)
+        if self._records is None or not self._everybody:
+            self._records = records_of(self._book, None if self._everybody else customer_ids)
         data = read_card_data(self._records, customer_ids, self._as_of)
         told = self._sentences(contributions.drop(columns="base").astype(float))
         past = self._past(customer_ids)
@@ -140,6 +166,14 @@ class CardBook:
         base = contributions["base"].astype(float).to_dict()
         ids = [str(i) for i in customer_ids]
         return [self._card(scores[i] | {"base": base[i]}, told[i], data, past.get(i, [])) for i in ids]
+
+    def _asked(self, row: Mapping[str, Any]) -> WhatIfCard | None:
+        if not self._what_if:
+            return None
+        if self._asker is None:
+            return WhatIfCard(absent=self.wording.text("what_if_no_model"))
+        assert self._records is not None
+        return self._asker.ask(self._records, row, self.wording)
 
     def path_of(self, card: Card, customer_id: str) -> Path:
         """Where a card is written by default: ``cards/`` in the run's folder."""
@@ -207,8 +241,8 @@ class CardBook:
         }
 
     def _past(self, customer_ids: Iterable[str]) -> dict[str, list[PastScore]]:
-        """What runs of earlier dates beside this one said of the customers."""
-        found: dict[str, list[PastScore]] = {}
+        """What runs of earlier dates beside this one said of the customers, of each date the last one."""
+        found: dict[str, dict[dt.date, PastScore]] = {}
         for folder, manifest in earlier_runs(self.folder, self._manifest):
             try:
                 rows = read_rows(folder / "scores.parquet", customer_ids, ["p_overdue", "tier", "rank"])
@@ -221,15 +255,16 @@ class CardBook:
                 rows.index, rows["p_overdue"].tolist(), rows["tier"], rows["rank"].tolist(), strict=True
             ):
                 score = PastScore(day, p, str(tier), rank, n, version, digest)
-                found.setdefault(str(i), []).append(score)
-        return found
+                # A later run of a date knew its late and corrected records.
+                found.setdefault(str(i), {})[day] = score
+        return {i: list(scores.values()) for i, scores in found.items()}
 
     def _card(
         self, row: Mapping[str, Any], lines: list[ReasonLine], data: CardData, past: list[PastScore]
     ) -> Card:
         customer_id, manifest, due_date = str(row["customer_id"]), self._manifest, row["next_due_date"]
         shown = _masked_accounts(data, customer_id) if self._mask_ids else data
-        silent = self._silent()
+        silent = silent_reasons(manifest)
         return Card(
             customer_id=mask_id(customer_id) if self._mask_ids else customer_id,
             as_of=self._as_of,
@@ -260,13 +295,8 @@ class CardBook:
             incomes=None if data.incomes is None else data.incomes.get(customer_id, []),
             debts=None if data.debts is None else data.debts.get(customer_id, []),
             past=past,
+            what_if=self._asked(row),
         )
-
-    def _silent(self) -> frozenset[str]:
-        """Reasons with a protected attribute in them, also with one that a config let in."""
-        protected = {*RecordsConfig().protected, *self._manifest["settings"]["records"]["protected"]}
-        attributes = self._manifest["settings"]["records"]["attributes"]
-        return frozenset(self._declared.reasons[_ATTRIBUTE + a] for a in attributes if a in protected)
 
     def _notes(self, customer_id: str, data: CardData, silent: frozenset[str]) -> list[str]:
         words, manifest, notes = self.wording, self._manifest, []
@@ -295,18 +325,6 @@ class CardBook:
         return [*notes, words.text("note_protected")] if silent else notes
 
 
-def mask_id(text: str) -> str:
-    """The end of an id behind dots: a third of it, four characters at most.
-
-    Examples
-    --------
-    >>> mask_id("C27499"), mask_id("no")
-    ('••••99', '••••')
-    """
-    kept = min(len(text) // 3, 4)
-    return _MASK + (text[-kept:] if kept else "")
-
-
 def _masked_accounts(data: CardData, customer_id: str) -> CardData:
     """The instalments and payments of a customer under masked ids, each account still by itself."""
     instalments, payments = data.instalments.get(customer_id, []), data.payments.get(customer_id, [])
@@ -329,20 +347,7 @@ def _file_stem(customer_id: str) -> str:
 
 
 def _scored_records(manifest: Mapping[str, Any], source: Path | Records | None) -> Records:
-    if source is None:
-        if not manifest.get("records_source"):
-            raise ConfigError("the run does not say where its records are", next_step="give --records")
-        source = Path(str(manifest["records_source"]))
-    if isinstance(source, Path):
-        config = build_config(RecordsConfig, manifest["settings"]["records"], where=MANIFEST)
-        source = load_records(source, config)
-    if source.fingerprint != manifest["records_fingerprint"]:
-        raise RecordsError(
-            "the records are not those that were scored",
-            expected=f"fingerprint {manifest['records_fingerprint'][:12]}, found {source.fingerprint[:12]}",
-            next_step="score again, or give the old records with --records",
-        )
-    return source
+    return scored_book(manifest, source).load_all()
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,6 @@ from typing import Any
 import pandas as pd
 import pyarrow.parquet as pq
 
-from overdue_ml.config import RecordsConfig, build_config
 from overdue_ml.errors import ConfigError, ModelError, RecordsError
 from overdue_ml.explain import (
     ScoreChange,
@@ -23,11 +22,13 @@ from overdue_ml.explain import (
     sum_by_reason,
 )
 from overdue_ml.features import FeatureBuilder, GivenFeatures, own_features_of, ranks_of, registry_with
+from overdue_ml.jobs.background import is_interventional
 from overdue_ml.jobs.replay import model_of_run
-from overdue_ml.jobs.runs import find_run, read_manifest, read_rows
+from overdue_ml.jobs.runs import book_of_run, find_run, read_explained, read_manifest, read_rows
 from overdue_ml.jobs.score import check_feature_set
+from overdue_ml.jobs.silent import silent_reasons
 from overdue_ml.jobs.text import table_text
-from overdue_ml.records import Records, load_records
+from overdue_ml.records import Records
 
 
 @dataclass(frozen=True)
@@ -105,6 +106,12 @@ def run_change(
             expected=f"feature set {then['feature_set_hash'][:12]}, found {now['feature_set_hash'][:12]}",
             next_step="score one of the dates again",
         )
+    if is_interventional(then) != is_interventional(now):
+        raise ConfigError(
+            "contributions are taken against a background in one of the runs only",
+            expected="the same 'contributions' in the config of both",
+            next_step="score one of the dates again",
+        )
     first, tiers = _scores(folders[0], then, customer_id)
     last, _ = _scores(folders[1], now, customer_id)
     both = first.log_odds.index.intersection(last.log_odds.index).sort_values()
@@ -132,10 +139,17 @@ def _scores(folder: Path, manifest: Mapping[str, Any], customer_id: str | None) 
     kept = ["p_overdue", "log_odds", "tier"]
     if customer_id is not None:
         scores = read_rows(folder / "scores.parquet", [customer_id], kept)
-        parts = read_rows(folder / "contributions.parquet", [customer_id])
+        parts = read_explained(folder, scores.index)
     else:
         scores = _whole(folder / "scores.parquet", ["customer_id", *kept])
-        parts = _whole(folder / "contributions.parquet")
+        path = folder / "contributions.parquet"
+        parts = _whole(path) if path.is_file() else pd.DataFrame()
+        if len(parts) < len(scores):
+            raise ConfigError(
+                f"{len(scores) - len(parts):,} of {len(scores):,} customers were not explained in a run",
+                where=folder.name,
+                next_step="score the date again with --explain all, or ask for one customer",
+            )
     parts = parts.loc[scores.index]
     base = float(parts["base"].iloc[0]) if len(parts) else 0.0
     values = parts.drop(columns="base").astype(float)
@@ -187,6 +201,12 @@ def _between(
     own: GivenFeatures | None,
 ) -> pd.DataFrame:
     """Contributions by reason of the model of then on the features of now."""
+    if is_interventional(then):
+        raise ConfigError(
+            "model and data are both others, and contributions are taken against a background",
+            expected="path-dependent contributions, to tell apart what model and data did",
+            next_step="score both with 'contributions: {kind: path_dependent}'",
+        )
     if models is None:
         raise ConfigError(
             "model and data are both others, so the model of the first run is needed",
@@ -206,26 +226,24 @@ def _between(
 
 
 def _records(now: Mapping[str, Any], source: Path | Records | None) -> Records:
-    if source is None:
-        if not now.get("records_source"):
-            raise ConfigError("the second run does not say where its records are", next_step="give --records")
-        source = Path(str(now["records_source"]))
-    if isinstance(source, Path):
-        source = load_records(source, build_config(RecordsConfig, now["settings"]["records"]))
-    if source.fingerprint != now["records_fingerprint"]:
+    if source is None and not now.get("records_source"):
+        raise ConfigError("the second run does not say where its records are", next_step="give --records")
+    book = book_of_run(now, source)
+    if book.fingerprint != now["records_fingerprint"]:
         raise RecordsError(
             "the records are not those of the second run",
-            expected=f"fingerprint {now['records_fingerprint'][:12]}, found {source.fingerprint[:12]}",
+            expected=f"fingerprint {now['records_fingerprint'][:12]}, found {book.fingerprint[:12]}",
             next_step="give the records that were scored with --records",
         )
-    return source
+    return book.load_all()
 
 
 def change_text(result: ChangeResult, wording: Wording) -> str:
     """The parts as a person reads them: sentences of one customer, or a table of the book."""
     if result.customer_id is not None:
         then, now = (_called(manifest, wording) for manifest in (result.then, result.now))
-        return "\n".join(result.change.sentences(result.customer_id, wording, then, now))
+        silent = silent_reasons(result.then, result.now)
+        return "\n".join(result.change.sentences(result.customer_id, wording, then, now, silent))
     wide = result.table.copy()
     wide["what"] = [
         wording.title(code) if code in wording.reasons else code or part

@@ -8,15 +8,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from overdue_ml.config import RecordsConfig, ScoreConfig, build_config
+from overdue_ml.config import ScoreConfig, build_config
 from overdue_ml.errors import ConfigError, RecordsError
 from overdue_ml.explain import Event, Rescorer, SmallestChange, WhatIf, Wording
 from overdue_ml.explain.contributions import TOLERANCE
 from overdue_ml.explain.smallest import search_smallest
 from overdue_ml.features import GivenFeatures, own_features_of
-from overdue_ml.jobs.replay import model_of_run
-from overdue_ml.jobs.runs import find_run, read_manifest, read_row
-from overdue_ml.records import Records, load_records
+from overdue_ml.jobs.book import records_of
+from overdue_ml.jobs.card_whatif import tier_threshold
+from overdue_ml.jobs.replay import model_of_run, needs_whole_book
+from overdue_ml.jobs.runs import book_of_run, find_run, read_manifest, read_row
+from overdue_ml.jobs.silent import silent_reasons
+from overdue_ml.records import Records
 
 
 @dataclass(frozen=True)
@@ -28,14 +31,17 @@ class WhatIfResult:
     answer : WhatIf or SmallestChange
     units : mapping of str to str
         By feature.
+    silent : frozenset of str
+        Reasons that are never told.
     """
 
     answer: WhatIf | SmallestChange
     units: Mapping[str, str]
+    silent: frozenset[str] = frozenset()
 
     def text(self, wording: Wording) -> str:
         """The sentences, one a line."""
-        return "\n".join(self.answer.sentences(wording, dict(self.units)))
+        return "\n".join(self.answer.sentences(wording, dict(self.units), self.silent))
 
 
 def run_what_if(
@@ -84,7 +90,8 @@ def run_what_if(
     row = read_row(folder / "scores.parquet", customer_id)
     model = model_of_run(manifest, models).model
     used = own_features_of(model.meta.get("own_features"), own)
-    records = _records(manifest, source)
+    everybody = needs_whole_book(model, used)
+    records = records_of(book_of_run(manifest, source), None if everybody else [customer_id])
     as_of = dt.date.fromisoformat(manifest["as_of"])
     rescorer = Rescorer(records, customer_id, as_of, model, used)
     now = rescorer.as_it_stands(as_of)
@@ -94,26 +101,17 @@ def run_what_if(
             expected=f"log-odds {row['log_odds']:.6f}, found {now.log_odds:.6f}",
             next_step="'overdue-ml replay' says what is another; or score again",
         )
+    silent = silent_reasons(manifest)
     if events:
-        return WhatIfResult(rescorer.what_if(events), model.units)
+        return WhatIfResult(rescorer.what_if(events), model.units, silent)
     limit = _threshold(manifest, str(row["tier"])) if below is None else below
-    return WhatIfResult(search_smallest(rescorer, limit), model.units)
-
-
-def _records(manifest: Mapping[str, Any], source: Path | Records | None) -> Records:
-    if source is None:
-        if not manifest.get("records_source"):
-            raise ConfigError("the run does not say where its records are", next_step="give --records")
-        source = Path(str(manifest["records_source"]))
-    if isinstance(source, Records):
-        return source
-    return load_records(source, build_config(RecordsConfig, manifest["settings"]["records"]))
+    return WhatIfResult(search_smallest(rescorer, limit), model.units, silent)
 
 
 def _threshold(manifest: Mapping[str, Any], tier: str) -> float:
     """The lower end of a tier in probability."""
     rules = build_config(ScoreConfig, manifest["settings"]["score"]).tiers
-    limit = next((rule.min_probability for rule in rules if rule.tier == tier), 0.0)
+    limit = tier_threshold(rules, tier)
     if not limit:
         raise ConfigError(
             f"the customer is in the tier '{tier}', below which there is none",

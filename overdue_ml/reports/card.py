@@ -12,6 +12,7 @@ from markupsafe import Markup
 
 from overdue_ml.config import PointsConfig
 from overdue_ml.errors import ConfigError, ModelError
+from overdue_ml.explain.speaking import CONTRADICTIONS
 from overdue_ml.explain.wording import Wording
 from overdue_ml.reports.card_instalments import Instalment, Payment, instalment_section, plain_amount
 from overdue_ml.reports.card_past import PastScore, past_section
@@ -24,6 +25,7 @@ from overdue_ml.reports.card_reasons import (
     sum_rows,
     written_share,
 )
+from overdue_ml.reports.card_whatif import WhatIfCard, what_if_section
 from overdue_ml.reports.charts import book_chart
 from overdue_ml.reports.history import MAX_STATEMENTS, Statement, read_statements, statement_chart
 from overdue_ml.reports.page import render_page
@@ -76,6 +78,8 @@ class Card:
         None where the records have no such table.
     past : list of PastScore
         What runs of earlier dates said.
+    what_if : WhatIfCard, optional
+        Without it the card does not speak of what if.
     """
 
     customer_id: str
@@ -107,10 +111,18 @@ class Card:
     incomes: list[Income] | None = None
     debts: list[Debt] | None = None
     past: list[PastScore] = field(default_factory=list)
+    what_if: WhatIfCard | None = None
 
-    def told_reasons(self) -> tuple[list[ReasonLine], list[ReasonLine]]:
-        """The reasons that the card tells: those that raise the risk, and those that lower it."""
-        raises, lowers, _ = split_reasons(self.reasons, self.silent)
+    def told_reasons(self, wording: Wording | None = None) -> tuple[list[ReasonLine], list[ReasonLine]]:
+        """The reasons that the card tells: those that raise the risk, and those that lower it.
+
+        Parameters
+        ----------
+        wording : Wording, optional
+            That of the card, where it says which reasons contradict each other.
+        """
+        pairs = CONTRADICTIONS if wording is None else wording.contradictions
+        raises, lowers, _ = split_reasons(self.reasons, self.silent, pairs)
         return raises, lowers
 
 
@@ -170,6 +182,7 @@ def render_card(card: Card, wording: Wording) -> str:
         incomes=income_section(card.incomes, card.as_of, wording),
         debts=debt_section(card.debts, card.as_of, wording),
         past=past_section(card.past, _this_score(card), wording),
+        what_if=what_if_section(card.what_if, card.as_of, wording),
         notes=[clean(note, _LONG) for note in card.notes] + [wording.text("note_accounts")],
         model=_model(card.model, wording),
     )

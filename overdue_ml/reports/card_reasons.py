@@ -11,7 +11,7 @@ from markupsafe import Markup
 
 from overdue_ml.config import PointsConfig
 from overdue_ml.errors import ModelError
-from overdue_ml.explain.speaking import choose_reasons
+from overdue_ml.explain.speaking import CONTRADICTIONS, Pairs, choose_reasons
 from overdue_ml.explain.wording import Wording
 from overdue_ml.model import compute_points
 from overdue_ml.reports.charts import reason_bar
@@ -79,7 +79,7 @@ class ReasonGroups:
 
 
 def split_reasons(
-    reasons: Sequence[ReasonLine], silent: Collection[str] = ()
+    reasons: Sequence[ReasonLine], silent: Collection[str] = (), contradictions: Pairs = CONTRADICTIONS
 ) -> tuple[list[ReasonLine], list[ReasonLine], list[ReasonLine]]:
     """The reasons that are told as raising the risk, as lowering it, and the rest.
 
@@ -88,9 +88,12 @@ def split_reasons(
     reasons : sequence of ReasonLine
     silent : collection of str
         Codes that are never told; see :func:`overdue_ml.explain.speaking.choose_reasons`.
+    contradictions : frozenset of pairs
+        Of reasons that are not told as raising and as lowering the risk on one page.
     """
     by_code = {r.code: r for r in reasons}
-    raises, lowers = choose_reasons({code: r.contribution for code, r in by_code.items()}, silent)
+    values = {code: r.contribution for code, r in by_code.items()}
+    raises, lowers = choose_reasons(values, silent, contradictions)
     told = {*raises, *lowers}
     ordered = sorted(reasons, key=lambda r: (-r.contribution, r.code))
     return (
@@ -113,7 +116,7 @@ def reason_groups(
         Log-odds less base, both as they are written.
     wording : Wording
     """
-    raises, lowers, rest = split_reasons(reasons, silent)
+    raises, lowers, rest = split_reasons(reasons, silent, wording.contradictions)
     others = []
     if rest:
         total = math.fsum(r.contribution for r in rest)

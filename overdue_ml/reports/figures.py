@@ -53,7 +53,7 @@ def plot_calibration(table: pd.DataFrame, ax: Axes | None = None) -> Axes:
     )
     axes.set(xlabel="mean predicted probability", ylabel="observed overdue rate", title="Calibration")
     axes.legend(frameon=False)
-    return _plain(axes)
+    return plain_axes(axes)
 
 
 def plot_capture(curve: pd.DataFrame, ax: Axes | None = None) -> Axes:
@@ -82,7 +82,7 @@ def plot_capture(curve: pd.DataFrame, ax: Axes | None = None) -> Axes:
         ylim=(0, 1.02),
     )
     axes.legend(frameon=False, loc="lower right")
-    return _plain(axes)
+    return plain_axes(axes)
 
 
 def plot_score_distribution(y_true: ArrayLike, p: ArrayLike, ax: Axes | None = None) -> Axes:
@@ -131,7 +131,7 @@ def plot_score_distribution(y_true: ArrayLike, p: ArrayLike, ax: Axes | None = N
         xlabel="predicted probability", ylabel="share of the group", title="Scores by outcome", xlim=(0, 1)
     )
     axes.legend(frameon=False)
-    return _plain(axes)
+    return plain_axes(axes)
 
 
 def plot_reasons(reason_contributions: pd.Series[float] | pd.DataFrame, ax: Axes | None = None) -> Axes:
@@ -163,7 +163,7 @@ def plot_reasons(reason_contributions: pd.Series[float] | pd.DataFrame, ax: Axes
     axes.set(xlabel="mean absolute contribution (log-odds)", title="Reasons")
     if groups > 1:
         axes.legend(frameon=False, loc="lower right")
-    return _plain(axes)
+    return plain_axes(axes)
 
 
 def save_figures(figures: Mapping[str, Axes], folder: Path) -> list[Path]:
@@ -214,6 +214,7 @@ def new_axes(ax: Axes | None) -> Axes:
     return Figure(figsize=(6.4, 4.4), layout="constrained").subplots()
 
 
-def _plain(axes: Axes) -> Axes:
+def plain_axes(axes: Axes) -> Axes:
+    """Axes without the lines above and to the right."""
     axes.spines[["top", "right"]].set_visible(False)
     return axes
