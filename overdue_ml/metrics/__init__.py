@@ -11,6 +11,7 @@ from overdue_ml.metrics.calibration import (
     compute_ece,
     compute_log_loss,
 )
+from overdue_ml.metrics.csi import compute_csi, count_features, csi_of_counts
 from overdue_ml.metrics.fairness import compare_groups
 from overdue_ml.metrics.intervals import Interval, bootstrap_interval, paired_difference
 from overdue_ml.metrics.money import money_curve, money_table
@@ -34,7 +35,6 @@ from overdue_ml.metrics.rules import SingleRule, find_best_rule
 from overdue_ml.metrics.segments import OTHER, UNKNOWN, SmallGroups, evaluate_segments, pool_small
 from overdue_ml.metrics.stability import (
     Reference,
-    compute_csi,
     compute_psi,
     compute_psi_categorical,
     fit_reference,
@@ -73,6 +73,8 @@ __all__ = [
     "compute_log_loss",
     "compute_psi",
     "compute_psi_categorical",
+    "count_features",
+    "csi_of_counts",
     "dpd_bucket",
     "evaluate_scores",
     "evaluate_segments",

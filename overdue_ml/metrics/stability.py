@@ -91,11 +91,31 @@ class Reference:
         >>> reference.psi([1.0, 2.0, 3.0, 4.0])
         0.0
         """
+        return self.psi_of_counts(self.count(values))
+
+    def count(self, values: ArrayLike | pd.Series[Any]) -> FloatArray:
+        """Count rows per bin or level, the missing last; counts of parts of a book add up.
+
+        Parameters
+        ----------
+        values : array-like of shape (n,)
+
+        Returns
+        -------
+        ndarray of float64, shape (n_bins + 1,)
+
+        Raises
+        ------
+        ValueError
+            If `values` is empty, or not numeric where the reference is.
+        """
         if self.kind == "numeric":
-            _, actual = _numeric_shares(_numbers(values, "values"), np.array(self.edges))
-        else:
-            _, actual = _level_shares(_as_levels(values), self.levels)
-        return _psi(np.array([*self.shares, self.missing_share]), actual)
+            return _numeric_shares(_numbers(values, "values"), np.array(self.edges))[0]
+        return _level_shares(_as_levels(values), self.levels)[0]
+
+    def psi_of_counts(self, counts: FloatArray) -> float:
+        """Compute the population stability index of rows that were counted by :meth:`count`."""
+        return _psi(np.array([*self.shares, self.missing_share]), counts / counts.sum())
 
     def to_dict(self) -> dict[str, Any]:
         """Return a dict that `json.dumps` takes and `from_dict` reads."""
@@ -301,57 +321,6 @@ def psi_status(psi: float) -> Literal["stable", "watch", "shifted"]:
     if psi < WATCH_PSI:
         return "stable"
     return "watch" if psi < SHIFTED_PSI else "shifted"
-
-
-def compute_csi(features: pd.DataFrame, references: Mapping[str, Reference]) -> pd.DataFrame:
-    """Compute the characteristic stability index: the PSI of every feature, the most shifted first.
-
-    Parameters
-    ----------
-    features : DataFrame of shape (n, n_features)
-        Today's features; columns without a reference are ignored.
-    references : mapping of str to Reference
-        What each feature looked like at training time.
-
-    Returns
-    -------
-    DataFrame of shape (n_references, 3)
-        feature, psi, status ('stable', 'watch', 'shifted').
-
-    Raises
-    ------
-    ValueError
-        If a referenced feature is not among the columns, or a column does not suit its reference.
-
-    References
-    ----------
-    Siddiqi (2017), Intelligent Credit Scoring, 2nd ed., Wiley.
-
-    Examples
-    --------
-    >>> import pandas as pd
-    >>> reference = {"dues": fit_reference([1, 2, 3, 4], n_bins=2)}
-    >>> compute_csi(pd.DataFrame({"dues": [1, 3, 4, 5]}), reference).round(4)
-      feature     psi   status
-    0    dues  0.2747  shifted
-    """
-    absent = sorted(set(references) - set(features.columns))
-    if absent:
-        raise ValueError(f"features lacks {len(absent)} column(s) that have a reference: {absent[:5]}.")
-    found: dict[str, float] = {}
-    for name, reference in references.items():
-        try:
-            found[name] = reference.psi(features[name])
-        except ValueError as error:
-            raise ValueError(f"Feature {name!r}: {error}") from error
-    ranked = sorted(found, key=lambda name: (-found[name], name))
-    return pd.DataFrame(
-        {
-            "feature": pd.Series(ranked, dtype="str"),
-            "psi": pd.Series([found[name] for name in ranked], dtype="float64"),
-            "status": pd.Series([psi_status(found[name]) for name in ranked], dtype="str"),
-        }
-    )
 
 
 def stability_score(gini_by_period: ArrayLike) -> float:
