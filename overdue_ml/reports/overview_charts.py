@@ -182,7 +182,9 @@ def segment_chart(
     for j, group in enumerate(names):
         x = left + (j + 0.5) * step
         parts.append(
-            svg.text(x, 12, clean(groups.get(group, group), max(int(step / 7), 4)), "label strong", "middle")
+            svg.text(
+                x, 12, clean(groups.get(group, group), max(int(step / 8.5), 4)), "label strong", "middle"
+            )
         )
         parts.append(svg.text(x, 27, f"n = {int(counts[group]):,}", anchor="middle"))
     for i, (code, words) in enumerate(titles):

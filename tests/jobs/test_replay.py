@@ -155,7 +155,7 @@ def test_code_that_computes_otherwise_is_named(line, customer, monkeypatch):
     """With the same records, model and settings only the code is left."""
     from overdue_ml.model import compute_points
 
-    monkeypatch.setattr("overdue_ml.jobs.score.compute_points", lambda p, c: compute_points(p, c) + 1.0)
+    monkeypatch.setattr("overdue_ml.jobs.parts.compute_points", lambda p, c: compute_points(p, c) + 1.0)
     result = run_replay(line.scored.folder, customer, AS_OF, line.records, line.models)
     assert result.exit_code == 4
     assert [(item.what, item.name) for item in result.differences] == [("score", "points")]
