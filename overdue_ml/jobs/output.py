@@ -18,6 +18,7 @@ from overdue_ml.errors import OverdueMLError
 
 #: A cell that begins with one of these is run as a formula by spreadsheets.
 _FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠")
+_MASK = "••••"
 
 
 def write_parquet(table: pd.DataFrame | pa.Table, path: Path) -> None:
@@ -55,6 +56,18 @@ def write_csv(frame: pd.DataFrame, path: Path) -> None:
 
 def _neutralise(value: object) -> object:
     return f"'{value}" if isinstance(value, str) and value.startswith(_FORMULA_STARTS) else value
+
+
+def mask_id(text: str) -> str:
+    """The end of an id behind dots: a third of it, four characters at most.
+
+    Examples
+    --------
+    >>> mask_id("C27499"), mask_id("no")
+    ('••••99', '••••')
+    """
+    kept = min(len(text) // 3, 4)
+    return _MASK + (text[-kept:] if kept else "")
 
 
 def write_json(data: Mapping[str, Any], path: Path) -> None:
