@@ -59,6 +59,7 @@ if TYPE_CHECKING:
     from overdue_ml.records import load_records as load_records
     from overdue_ml.records import simulate as simulate
     from overdue_ml.records import simulate_to as simulate_to
+    from overdue_ml.reminders import collect_inputs as collect_inputs
     from overdue_ml.reminders import rank_customers as rank_customers
     from overdue_ml.reports import plot_dependence as plot_dependence
     from overdue_ml.reports import plot_importance as plot_importance
@@ -88,6 +89,7 @@ _HOME = {
     "TreeShap": "explain",
     "audit_leakage": "features",
     "build_features": "features",
+    "collect_inputs": "reminders",
     "compute_book": "monitoring",
     "compute_dependence": "explain",
     "compute_facts": "records",

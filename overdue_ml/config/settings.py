@@ -415,8 +415,36 @@ class PointsConfig(_Settings):
     pdo: float = Field(default=20.0, gt=0.0)
 
 
+class ContributionsConfig(_Settings):
+    """What a feature's contribution is taken against.
+
+    Parameters
+    ----------
+    kind : {'path_dependent', 'interventional'}
+        The training rows that came the same way through the trees, or customers of the scored book.
+    background : int
+        How many of these, drawn by id.
+    seed : int
+        Of the draw.
+    """
+
+    kind: Literal["path_dependent", "interventional"] = "path_dependent"
+    background: int = Field(default=500, ge=1, le=10_000)
+    seed: int = Field(default=0, ge=0)
+
+
 class ScoreConfig(_Settings):
-    """``configs/score.yaml``: tiers, points and how many reasons are written."""
+    """``configs/score.yaml``: tiers, points, how many reasons are written, and of whom.
+
+    Parameters
+    ----------
+    tiers : list of TierRule
+    points : PointsConfig
+    reasons : int
+    explain : {'all', 'listed', 'none'}
+        Everybody, those on the reminder list, or nobody.
+    contributions : ContributionsConfig
+    """
 
     tiers: list[TierRule] = [
         TierRule(tier="high", min_probability=0.5, min_amount=1000.0),
@@ -425,6 +453,8 @@ class ScoreConfig(_Settings):
     ]
     points: PointsConfig = PointsConfig()
     reasons: int = Field(default=4, ge=1, le=4)
+    explain: Literal["all", "listed", "none"] = "all"
+    contributions: ContributionsConfig = ContributionsConfig()
 
     @model_validator(mode="after")
     def _last_tier_takes_everybody(self) -> Self:
@@ -434,33 +464,8 @@ class ScoreConfig(_Settings):
         return self
 
 
-class RemindersConfig(_Settings):
-    """``configs/reminders.yaml``: who is put on the reminder list, and how many.
-
-    Parameters
-    ----------
-    lead_days : int
-        Only dues at most this many days after the as_of date.
-    min_probability : float
-        Customers below are suppressed.
-    tiers : list of str
-        Tiers that are reminded.
-    capacity : int or None
-        The list is cut after this many customers; None for no limit.
-    rank_by : {'expected_overdue_amount', 'log_odds'}
-        Order of the list.
-    """
-
-    lead_days: int = Field(default=14, ge=0, le=366)
-    min_probability: float = Field(default=0.1, ge=0.0, le=1.0)
-    tiers: list[Literal["high", "medium", "low"]] = ["high", "medium"]
-    capacity: int | None = Field(default=None, ge=0)
-    rank_by: Literal["expected_overdue_amount", "log_odds"] = "expected_overdue_amount"
-
-
 CONFIG_FILES: dict[str, type[_Settings]] = {
     "records.yaml": RecordsConfig,
     "train.yaml": TrainConfig,
     "score.yaml": ScoreConfig,
-    "reminders.yaml": RemindersConfig,
 }

@@ -1,6 +1,25 @@
 """Reminders: tiers, policy, ranking. Lists only: nothing is ever sent."""
 
-from overdue_ml.reminders.ranking import RULES, ReminderList, rank_customers
+from overdue_ml.reminders.alerts import check_indicators, compute_watch_list
+from overdue_ml.reminders.holdout import draw_holdout
+from overdue_ml.reminders.inputs import ReminderInputs, collect_inputs
+from overdue_ml.reminders.ladder import collect_past_due, suggest_treatment
+from overdue_ml.reminders.listing import ARM_COLUMNS, REMINDER_COLUMNS, ReminderList
+from overdue_ml.reminders.ranking import RULES, rank_customers
 from overdue_ml.reminders.tiers import assign_tiers
 
-__all__ = ["RULES", "ReminderList", "assign_tiers", "rank_customers"]
+__all__ = [
+    "ARM_COLUMNS",
+    "REMINDER_COLUMNS",
+    "RULES",
+    "ReminderInputs",
+    "ReminderList",
+    "assign_tiers",
+    "check_indicators",
+    "collect_inputs",
+    "collect_past_due",
+    "compute_watch_list",
+    "draw_holdout",
+    "rank_customers",
+    "suggest_treatment",
+]

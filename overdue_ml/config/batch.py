@@ -1,0 +1,36 @@
+"""How a scoring run is carried out: never what comes out of it."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field
+
+from overdue_ml.config.settings import _Settings
+
+
+class BatchConfig(_Settings):
+    """``configs/batch.yaml``: where and in what portions a book is scored. No value changes a result.
+
+    Parameters
+    ----------
+    customers_per_bucket : int
+        Customers that are scored together where the records are not in buckets yet.
+    workers : int
+        Processes; 1 scores in this one.
+    threads : int or None
+        Threads of each process; None shares the cores among them.
+    engine : {'local', 'dask', 'spark'}
+        What runs the processes.
+    address : str or None
+        Dask's scheduler (``tcp://host:port``) or Spark's master; None starts one on this machine.
+    max_memory_mb : int or None
+        A process that needed more at any moment stops the run; finished buckets stay.
+    """
+
+    customers_per_bucket: int = Field(default=100_000, ge=1)
+    workers: int = Field(default=1, ge=1, le=4096)
+    threads: int | None = Field(default=None, ge=1, le=4096)
+    engine: Literal["local", "dask", "spark"] = "local"
+    address: str | None = None
+    max_memory_mb: int | None = Field(default=None, ge=1)

@@ -1,0 +1,221 @@
+"""What the reminder policy needs to know from the records: small tables of those for whom anything holds."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Final
+
+import pandas as pd
+
+from overdue_ml.config import RemindersConfig
+from overdue_ml.errors import ConfigError
+from overdue_ml.records import Records, compute_next_due
+from overdue_ml.records.facts import known_on_sql
+from overdue_ml.records.settlement import UNITS
+from overdue_ml.reminders.eligibility import column_of, find_excluded
+
+_DAY: Final = "datetime64[s]"
+
+
+@dataclass(frozen=True, eq=False)
+class ReminderInputs:
+    """Facts of some customers, or of all, as known at the end of ``as_of``.
+
+    Attributes
+    ----------
+    as_of : datetime.date
+    people : pandas.DataFrame
+        customer_id, exclusion (the first rule that holds), paid_due_date (of an instalment that is settled
+        already), covered_due_date (of a statement whose amount due has been paid already), timezone and
+        channel (the customer's own). Only customers with any of these, sorted by customer_id.
+    contacts : pandas.DataFrame
+        customer_id, contacted_on, n: effective contacts by day, of the days that the config looks back;
+        sorted.
+    timezone : str
+        Zone of the records.
+    has_contacts : bool
+        Whether the records have the table at all.
+    unclear : mapping of str to int
+        By rule, how many flags say neither yes nor no; they count as yes.
+    """
+
+    as_of: dt.date
+    people: pd.DataFrame
+    contacts: pd.DataFrame
+    timezone: str = "UTC"
+    has_contacts: bool = False
+    unclear: Mapping[str, int] = field(default_factory=dict)
+
+    @classmethod
+    def concat(cls, parts: Iterable[ReminderInputs]) -> ReminderInputs:
+        """Inputs of parts of the customers as those of all; the order of the parts is of no account.
+
+        Parameters
+        ----------
+        parts : iterable of ReminderInputs
+            Of one as_of date, each customer in one of them.
+
+        Raises
+        ------
+        ConfigError
+            If there is none, or they are of different dates.
+        """
+        found = list(parts)
+        if len({(part.as_of, part.timezone) for part in found}) != 1:
+            raise ConfigError("parts of inputs are of different dates or zones, or there are none")
+        people = pd.concat([part.people for part in found]).sort_values("customer_id", ignore_index=True)
+        contacts = pd.concat([part.contacts for part in found])
+        rules = sorted({rule for part in found for rule in part.unclear})
+        return cls(
+            found[0].as_of,
+            people,
+            contacts.sort_values(["customer_id", "contacted_on"], ignore_index=True),
+            found[0].timezone,
+            any(part.has_contacts for part in found),
+            {rule: sum(part.unclear.get(rule, 0) for part in found) for rule in rules},
+        )
+
+
+def collect_inputs(
+    records: Records,
+    as_of: dt.date,
+    config: RemindersConfig | None = None,
+    *,
+    dues: pd.DataFrame | None = None,
+) -> ReminderInputs:
+    """Read from the records what the policy asks for; nothing that was not known on ``as_of``.
+
+    Parameters
+    ----------
+    records : Records
+        Of all customers or of a part of them.
+    as_of : datetime.date
+    config : RemindersConfig, optional
+    dues : pandas.DataFrame, optional
+        What :func:`overdue_ml.records.compute_next_due` gave for the same records, to spare its work.
+
+    Returns
+    -------
+    ReminderInputs
+
+    Raises
+    ------
+    ConfigError
+        If the config names a column that the records do not have.
+    """
+    config = config or RemindersConfig()
+    excluded, unclear = find_excluded(records, as_of, config)
+    dues = compute_next_due(records, as_of) if dues is None else dues
+    columns = {
+        "exclusion": excluded,
+        "paid_due_date": dues["paid_due_date"].dropna().astype(_DAY),
+        "covered_due_date": _covered(records, as_of, dues),
+        "timezone": _of_customer(records, config.hours.timezone_column, "hours.timezone_column"),
+        "channel": _of_customer(records, config.channel_column, "channel_column"),
+    }
+    people = pd.concat(
+        [part.rename(name).to_frame() for name, part in columns.items()], axis=1, sort=True
+    ).rename_axis("customer_id")
+    people.index = people.index.astype("str")
+    kinds = {name: _DAY if name.endswith("_date") else "str" for name in columns}
+    people = people.sort_index().astype(kinds).reset_index()
+    return ReminderInputs(
+        as_of,
+        people,
+        _recent_contacts(records, as_of, config),
+        records.config.timezone,
+        "contacts" in records,
+        unclear,
+    )
+
+
+def _of_customer(records: Records, column: str | None, setting: str) -> pd.Series:
+    """A text column of customers, where it says anything."""
+    if column is None:
+        return pd.Series([], index=pd.Index([], dtype="str"), dtype="str")
+    cells = column_of(records, "customers", column, setting).to_pandas()
+    ids = records.tables["customers"].column("customer_id").to_pandas()
+    told = pd.Series(cells.to_numpy(), index=pd.Index(ids, dtype="str")).dropna().astype("str").str.strip()
+    return told[told != ""]
+
+
+def _covered(records: Records, as_of: dt.date, dues: pd.DataFrame) -> pd.Series:
+    """Next due date of customers who have paid since their statements what these ask for on it.
+
+    Whether an instalment is paid is for settlement to say: who owes one on that date is left out.
+    """
+    nobody = pd.Series([], index=pd.Index([], dtype="str"), dtype=_DAY)
+    if "payments" not in records or "statements" not in records:
+        return nobody
+    present = set(records.columns("statements"))
+    asked = [f"s.{c}" for c in ("minimum_due_amount", "balance_amount") if c in present]
+    if not asked or "due_date" not in present:
+        return nobody
+    ratio, amount = records.config.tolerance_ratio, records.config.tolerance_amount
+    with records.connect() as con:
+        con.execute("SET VARIABLE as_of = ?", [as_of])
+        # Whole units, as settlement counts: sums are exact whatever their order.
+        frame: pd.DataFrame = con.sql(
+            f"""
+            WITH latest AS (
+                SELECT s.account_id, s.statement_date, s.due_date,
+                    round(greatest(coalesce({", ".join(asked)}), 0) * {UNITS}) AS due
+                FROM statements s
+                WHERE {known_on_sql(records, "statements", alias="s")} <= getvariable('as_of')
+                QUALIFY row_number() OVER (PARTITION BY s.account_id ORDER BY s.statement_date DESC) = 1
+            ), paid AS (
+                SELECT l.account_id, sum(round(p.amount * {UNITS})) AS paid
+                FROM latest l JOIN payments p ON p.account_id = l.account_id AND p.paid_on > l.statement_date
+                WHERE {known_on_sql(records, "payments", alias="p")} <= getvariable('as_of')
+                GROUP BY l.account_id
+            ), upcoming AS (
+                SELECT a.customer_id, l.due_date, l.due, coalesce(paid.paid, 0) AS paid,
+                    min(l.due_date) OVER (PARTITION BY a.customer_id) AS next_due_date
+                FROM accounts a JOIN latest l USING (account_id) LEFT JOIN paid USING (account_id)
+                WHERE l.due_date > getvariable('as_of')
+            )
+            SELECT customer_id, any_value(next_due_date) AS covered_due_date, sum(due) / {UNITS} AS due_amount
+            FROM upcoming WHERE due_date = next_due_date GROUP BY customer_id
+            HAVING sum(due) > 0
+                AND bool_and(due - paid <= greatest(round({amount!r} * {UNITS}), round(due * {ratio!r})))
+            ORDER BY customer_id
+            """
+        ).df()
+    covered = frame.set_index("customer_id").astype({"covered_due_date": _DAY})
+    if "instalments" in records:
+        owed = dues["due_amount"].reindex(covered.index)
+        # Amounts are cut to units of their own; half a cent tells an instalment from that.
+        covered = covered[(owed - covered["due_amount"]).abs() < 0.005]
+    return covered["covered_due_date"]
+
+
+def _recent_contacts(records: Records, as_of: dt.date, config: RemindersConfig) -> pd.DataFrame:
+    """Effective contacts by customer and day, as far back as any cap looks."""
+    if "contacts" not in records:
+        return pd.DataFrame(
+            {
+                "customer_id": pd.Series(dtype="str"),
+                "contacted_on": pd.Series(dtype=_DAY),
+                "n": pd.Series(dtype="int64"),
+            }
+        )
+    present = set(records.columns("contacts"))
+    kept = ["c.arm IS DISTINCT FROM 'holdout'"] if "arm" in present else []
+    outcomes = config.contacts.effective_outcomes
+    if outcomes is not None and "outcome" in present:
+        told = "nullif(lower(trim(c.outcome)), '')"
+        kept.append(f"({told} IS NULL OR list_contains(getvariable('outcomes'), {told}))")
+    with records.connect() as con:
+        con.execute("SET VARIABLE as_of = ?", [as_of])
+        con.execute("SET VARIABLE outcomes = ?::VARCHAR[]", [[o.strip().lower() for o in outcomes or []]])
+        known = known_on_sql(records, "contacts", alias="c")
+        frame: pd.DataFrame = con.sql(
+            f"""SELECT c.customer_id, c.contacted_on, count(*)::BIGINT AS n FROM contacts c
+            WHERE greatest({known}, c.contacted_on) <= getvariable('as_of')
+                AND c.contacted_on > getvariable('as_of') - {config.contacts.window_days}
+                {"".join(f" AND {rule}" for rule in kept)}
+            GROUP BY ALL ORDER BY ALL"""
+        ).df()
+    return frame.astype({"customer_id": "str", "contacted_on": _DAY, "n": "int64"})
