@@ -177,6 +177,17 @@ def test_debts_of_one_report_add_up_to_the_same_bits_in_any_order():
     assert found == {1e16 + 2}
 
 
+def test_a_column_of_closings_that_is_empty_is_as_good_as_none():
+    bare = FRAMES["borrowings"].drop(columns="closed_on")
+    found = [
+        build_features(load_records(FRAMES | {"borrowings": reports}), DATES)
+        for reports in (bare, bare.assign(closed_on=pd.Series(None, index=bare.index, dtype=object)))
+    ]
+    pd.testing.assert_frame_equal(*found)
+    # Nothing is closed on 1 May, and both debts of Ben stay in what was said on 1 April.
+    assert found[0].loc[("BEN", "2024-05-01"), "borrow_balance_amount_latest"] == 150
+
+
 def test_without_the_table_or_its_columns_features_are_left_out_by_name():
     borrow = {f.name for f in default_registry() if f.name.startswith("borrow_")}
     bare = {name: table for name, table in FRAMES.items() if name != "borrowings"}
