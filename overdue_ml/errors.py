@@ -74,6 +74,10 @@ class RecordsError(OverdueMLError):
     exit_code = 3
 
 
+class CampaignError(RecordsError):
+    """Arms of a campaign from which nothing can be concluded: immature, unbalanced or too small."""
+
+
 class ModelError(OverdueMLError):
     """A model that cannot be trained, registered, verified or loaded."""
 

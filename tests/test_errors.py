@@ -13,6 +13,7 @@ CODES = {
     "OverdueMLError": 1,
     "ConfigError": 2,
     "RecordsError": 3,
+    "CampaignError": 3,
     "ModelError": 4,
     "FeatureMismatchError": 4,
     "NothingToScoreError": 5,

@@ -1,9 +1,9 @@
-"""The verb about the book as it stands: no model is asked."""
+"""The verb about the book as it stands, and about what reminders did: no model is asked."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -16,6 +16,12 @@ from overdue_ml.cli.common import (
     print_json,
     progress_on,
 )
+from overdue_ml.errors import ConfigError
+
+if TYPE_CHECKING:
+    from overdue_ml.jobs.campaign import CampaignQuestion
+
+_MONTHS, _FPD_DAYS = 12, 30
 
 
 @app.command()
@@ -30,24 +36,89 @@ def report(
         str | None,
         typer.Option("--by", help="Columns of accounts or customers, as product,region; default: product."),
     ] = None,
-    months: Annotated[int, typer.Option("--months", help="Month ends before the date.")] = 12,
+    months: Annotated[int, typer.Option("--months", help="Month ends before the date.")] = _MONTHS,
     fpd_days: Annotated[
         int, typer.Option("--fpd-days", help="A first due later than this is a first-payment default.")
-    ] = 30,
+    ] = _FPD_DAYS,
+    campaign: Annotated[
+        str | None,
+        typer.Option("--campaign", help="Tell what the reminders of this campaign did, not the book."),
+    ] = None,
+    scores: Annotated[
+        Path | None, typer.Option("--scores", help="With --campaign: --out of 'overdue-ml score'.")
+    ] = None,
+    until: Annotated[
+        str | None, typer.Option("--until", help="With --campaign: leave out runs after this day.")
+    ] = None,
+    bands: Annotated[
+        str | None, typer.Option("--bands", help="With --campaign: bounds of the amount due, as 500,2000.")
+    ] = None,
     records_config: RecordsConfigArg = None,
     as_json: JsonArg = False,
 ) -> None:
-    """Age the book: buckets, growth, roll rates, cures, vintages, first-payment default."""
-    from overdue_ml.config import RecordsConfig, load_config
-    from overdue_ml.jobs.report import BookQuestion, report_json, report_text, run_report
+    """Age the book: buckets, growth, roll rates, cures, vintages. With --campaign: what reminders did."""
     from overdue_ml.records.dates import parse_date
 
-    day, settings = parse_date(as_of, "--as-of"), load_config(RecordsConfig, records_config)
+    day = parse_date(as_of, "--as-of")
+    if campaign is not None:
+        if by is not None or months != _MONTHS or fpd_days != _FPD_DAYS:
+            raise ConfigError("--by, --months and --fpd-days are about the book, not about a campaign")
+        question = _campaign_question(campaign, scores, until, bands)
+        _report_campaign(question, records, as_of, out, lang, records_config, as_json)
+        return
+    if not (scores is None and until is None and bands is None):
+        raise ConfigError("--scores, --until and --bands need --campaign")
+
+    from overdue_ml.config import RecordsConfig, load_config
+    from overdue_ml.jobs.report import BookQuestion, report_json, report_text, run_report
+
+    settings = load_config(RecordsConfig, records_config)
     columns = None if by is None else [name.strip() for name in by.split(",") if name.strip()]
-    question = BookQuestion(months, columns, fpd_days)
+    asked = BookQuestion(months, columns, fpd_days)
     with progress_on(as_json) as progress:
-        result = run_report(records, day, out, lang, question=question, config=settings, progress=progress)
+        result = run_report(records, day, out, lang, question=asked, config=settings, progress=progress)
     if as_json:
         print_json(report_json(result))
     else:
         typer.echo(report_text(result))
+
+
+def _campaign_question(
+    name: str, scores: Path | None, until: str | None, bands: str | None
+) -> CampaignQuestion:
+    from overdue_ml.jobs.campaign import CampaignQuestion
+    from overdue_ml.records.dates import parse_date
+
+    if scores is None:
+        raise ConfigError("--campaign needs --scores", expected="the folder that was --out of 'score'")
+    try:
+        tops = None if bands is None else [float(top) for top in bands.split(",")]
+    except ValueError:
+        raise ConfigError(
+            f"'{bands}' is no list of amounts", where="--bands", expected="as 500,2000"
+        ) from None
+    return CampaignQuestion(scores, name, None if until is None else parse_date(until, "--until"), tops)
+
+
+def _report_campaign(
+    question: CampaignQuestion,
+    records: Path,
+    as_of: str,
+    out: Path | None,
+    lang: str,
+    records_config: Path | None,
+    as_json: bool,
+) -> None:
+    from overdue_ml.config import RecordsConfig, load_config
+    from overdue_ml.jobs.campaign import campaign_json, campaign_text, run_campaign
+    from overdue_ml.records.dates import parse_date
+
+    # Without a config of its own the records are read as the runs read them.
+    config = None if records_config is None else load_config(RecordsConfig, records_config)
+    day = parse_date(as_of, "--as-of")
+    with progress_on(as_json) as progress:
+        result = run_campaign(question, records, day, out, lang, config=config, progress=progress)
+    if as_json:
+        print_json(campaign_json(result))
+    else:
+        typer.echo(campaign_text(result))

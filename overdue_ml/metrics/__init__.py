@@ -44,12 +44,14 @@ from overdue_ml.metrics.stability import (
 )
 from overdue_ml.metrics.summary import evaluate_scores
 from overdue_ml.metrics.swap import MIN_SHOWN_ROWS, select_top, swap_set
+from overdue_ml.metrics.trial import Difference, compare_arms, sample_ratio_p, standardised_difference
 
 __all__ = [
     "DPD_BUCKETS",
     "MIN_SHOWN_ROWS",
     "OTHER",
     "UNKNOWN",
+    "Difference",
     "Interval",
     "Recalibration",
     "Reference",
@@ -61,6 +63,7 @@ __all__ = [
     "calibration_table",
     "capture_curve",
     "capture_rate",
+    "compare_arms",
     "compare_groups",
     "compute_auc",
     "compute_average_precision",
@@ -88,7 +91,9 @@ __all__ = [
     "psi_from_counts",
     "psi_status",
     "roll_rate_matrix",
+    "sample_ratio_p",
     "select_top",
     "stability_score",
+    "standardised_difference",
     "swap_set",
 ]

@@ -4,6 +4,7 @@ Everything is written from data that other layers computed; nothing here scores 
 """
 
 from overdue_ml.reports.book import render_book
+from overdue_ml.reports.campaign import render_campaign
 from overdue_ml.reports.card import Card, render_card
 from overdue_ml.reports.card_instalments import Instalment, Payment
 from overdue_ml.reports.card_past import PastScore
@@ -54,6 +55,7 @@ __all__ = [
     "plot_swarm",
     "plot_verdicts",
     "render_book",
+    "render_campaign",
     "render_card",
     "render_evaluation",
     "render_overview",
