@@ -6,7 +6,9 @@ from overdue_ml.explain.contributions import (
     build_explainer,
     check_ties_out,
     choose_background,
+    explain_features,
     explain_scores,
+    score_features,
 )
 from overdue_ml.explain.event_file import load_events
 from overdue_ml.explain.events import (
@@ -56,6 +58,7 @@ __all__ = [
     "compute_segment_reasons",
     "compute_swarm",
     "event_named",
+    "explain_features",
     "explain_scores",
     "income_falls",
     "interaction_values",
@@ -67,6 +70,7 @@ __all__ = [
     "pay_next_dues",
     "pay_next_statements",
     "score_change",
+    "score_features",
     "smallest_change",
     "split_change",
     "standard_events",

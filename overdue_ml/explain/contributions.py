@@ -24,6 +24,8 @@ FloatArray = npt.NDArray[np.float64]
 
 #: Largest allowed gap between base + contributions and the score, in log-odds.
 TOLERANCE = 1e-9
+#: Rows, spread over all, whose scores are LightGBM's as well.
+_CHECKED = 1000
 _BLOCK = 8192
 _FAST_BLOCK = 16 * _BLOCK
 # Boosters and the explainers made of them, without and with the latest background, for as long as their
@@ -101,9 +103,95 @@ def explain_scores(
     if found is None:
         matrix, base = _explain_slowly(classifier, features, progress)
     else:
-        matrix, base = _explain_fast(found, classifier, features, progress)
+        matrix, base, _ = _explain_fast(found, classifier, features, progress, classifier.n_jobs)
     check_ties_out(matrix, base, log_odds)
     return Contributions(pd.DataFrame(matrix, index=features.index, columns=features.columns), base)
+
+
+def explain_features(
+    classifier: OverdueClassifier,
+    features: pd.DataFrame,
+    progress: Any = None,
+    explainer: TreeShap | None = None,
+    n_threads: int | None = None,
+) -> tuple[FloatArray, Contributions]:
+    """Log-odds and contributions of every row from one pass, which costs less than a prediction.
+
+    Parameters
+    ----------
+    classifier : OverdueClassifier
+    features : pandas.DataFrame, shape (n_samples, n_features)
+    progress, explainer
+        As of :func:`explain_scores`.
+    n_threads : int, optional
+        As many as the classifier's ``n_jobs`` by default; the result does not depend on it.
+
+    Returns
+    -------
+    log_odds : ndarray of float64, shape (n_samples,)
+        The bits of ``classifier.decision_function``.
+    contributions : Contributions
+
+    Raises
+    ------
+    ModelError
+        If base + contributions differ from a score by more than ``TOLERANCE``, or log-odds from
+        LightGBM's in any of 1,000 rows.
+    """
+    found = build_explainer(classifier) if explainer is None else explainer
+    if found is None:
+        log_odds = classifier.decision_function(features)
+        return log_odds, explain_scores(classifier, features, log_odds, progress)
+    matrix, base, log_odds = _explain_fast(
+        found, classifier, features, progress, n_threads or classifier.n_jobs
+    )
+    _check_scores(classifier, features, log_odds)
+    check_ties_out(matrix, base, log_odds)
+    return log_odds, Contributions(pd.DataFrame(matrix, index=features.index, columns=features.columns), base)
+
+
+def score_features(
+    classifier: OverdueClassifier, features: pd.DataFrame, n_threads: int | None = None
+) -> FloatArray:
+    """Log-odds alone, as :func:`explain_features` has them.
+
+    Parameters
+    ----------
+    classifier : OverdueClassifier
+    features : pandas.DataFrame, shape (n_samples, n_features)
+    n_threads : int, optional
+
+    Returns
+    -------
+    ndarray of float64, shape (n_samples,)
+
+    Raises
+    ------
+    ModelError
+        If they differ from LightGBM's in any of 1,000 rows.
+    """
+    explainer = build_explainer(classifier)
+    if explainer is None:
+        return classifier.decision_function(features)
+    log_odds = np.empty(len(features))
+    for start in range(0, len(features), _FAST_BLOCK):
+        rows = classifier.to_matrix(features.iloc[start : start + _FAST_BLOCK])
+        log_odds[start : start + len(rows)] = explainer.predict(rows, n_threads or classifier.n_jobs)
+    _check_scores(classifier, features, log_odds)
+    return log_odds
+
+
+def _check_scores(classifier: OverdueClassifier, features: pd.DataFrame, log_odds: FloatArray) -> None:
+    """Refuse scores that are not LightGBM's to the bit, in rows spread over all."""
+    step = max(len(features) // _CHECKED, 1)
+    if len(features) and not np.array_equal(
+        classifier.decision_function(features.iloc[::step]), log_odds[::step]
+    ):
+        raise ModelError(
+            "the scores of the explainer are not those of LightGBM",
+            expected="the same bits",
+            next_step="nothing was published; report the model version",
+        )
 
 
 def build_explainer(classifier: OverdueClassifier, background: pd.DataFrame | None = None) -> TreeShap | None:
@@ -196,17 +284,22 @@ def _explain_slowly(
 
 
 def _explain_fast(
-    explainer: TreeShap, classifier: OverdueClassifier, features: pd.DataFrame, progress: Any
-) -> tuple[FloatArray, float]:
+    explainer: TreeShap,
+    classifier: OverdueClassifier,
+    features: pd.DataFrame,
+    progress: Any,
+    n_threads: int | None,
+) -> tuple[FloatArray, float, FloatArray]:
+    """Contributions, their base and the scores."""
     # By column, as a frame keeps them.
-    matrix = np.empty(features.shape, order="F")
+    matrix, scores = np.empty(features.shape, order="F"), np.empty(len(features))
     for start in range(0, len(features), _FAST_BLOCK):
         stop = min(start + _FAST_BLOCK, len(features))
-        rows = classifier.to_matrix(features.iloc[start:stop])
-        matrix[start:stop] = explainer.explain(rows, classifier.n_jobs).contributions
+        found = explainer.explain(classifier.to_matrix(features.iloc[start:stop]), n_threads)
+        matrix[start:stop], scores[start:stop] = found.contributions, found.scores
         if progress is not None:
             progress(stop, len(features))
-    return matrix, explainer.base
+    return matrix, explainer.base, scores
 
 
 def check_ties_out(contributions: FloatArray, base: float, log_odds: FloatArray) -> float:

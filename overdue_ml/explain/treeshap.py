@@ -249,6 +249,33 @@ class TreeShap:
         self._run(X, n_threads, run, None)
         return TopExplained(indices, values, scores, rest)
 
+    def predict(self, X: Any, n_threads: int | None = None) -> FloatArray:
+        """Every row's score alone: LightGBM's raw one bit for bit.
+
+        Parameters
+        ----------
+        X : ndarray or DataFrame of numbers, shape (n_samples, n_features)
+            Categories as the codes that LightGBM was trained with.
+        n_threads : int, optional
+            All cores by default and below 1; the result does not depend on it.
+
+        Returns
+        -------
+        ndarray of float64, shape (n_samples,)
+
+        Raises
+        ------
+        ModelError
+            If X has another number of columns than the model.
+        """
+        scores = np.empty(self._check(X))
+
+        def run(start: int, stop: int, _: FloatArray, found: FloatArray) -> None:
+            scores[start:stop] = found
+
+        self._run(X, n_threads, run, None)
+        return scores
+
     def _check(self, X: Any) -> int:
         shape = np.shape(X)
         if len(shape) != 2 or shape[1] != self.n_features:

@@ -13,7 +13,9 @@ from overdue_ml.explain.contributions import (
     build_explainer,
     check_ties_out,
     choose_background,
+    explain_features,
     explain_scores,
+    score_features,
 )
 from overdue_ml.model import OverdueClassifier
 
@@ -105,9 +107,37 @@ def test_a_part_of_the_book_is_explained_as_the_whole(fitted, n, way):
     assert part.base == whole.base
 
 
+@pytest.mark.parametrize("n_threads", [None, 1, 3])
+@pytest.mark.parametrize("block", [7, 1000])
+def test_scores_of_the_same_pass_have_the_bits_of_lightgbm(fitted, monkeypatch, block, n_threads, way):
+    model, features = fitted
+    expected = model.decision_function(features)
+    values = explain_scores(model, features, expected).values
+    monkeypatch.setattr(module, "_FAST_BLOCK", block)
+    log_odds, found = explain_features(model, features, n_threads=n_threads)
+    assert log_odds.tobytes() == expected.tobytes()
+    assert score_features(model, features, n_threads).tobytes() == expected.tobytes()
+    pd.testing.assert_frame_equal(found.values, values, check_exact=True)
+
+
+@pytest.mark.parametrize("checked", [1, 60])
+def test_scores_of_other_tables_are_refused(fitted, monkeypatch, checked):
+    model, features = fitted
+    other = OverdueClassifier(**SMALL | {"learning_rate": 0.1}).fit(features, (np.arange(60) % 2))
+    monkeypatch.setattr(module, "_CHECKED", checked)
+    with pytest.raises(ModelError, match="not those of LightGBM"):
+        explain_features(model, features, explainer=build_explainer(other))
+    tables = build_explainer(other)
+    monkeypatch.setattr(module, "build_explainer", lambda classifier: tables)
+    with pytest.raises(ModelError, match="not those of LightGBM"):
+        score_features(model, features)
+
+
 def test_nobody_to_explain(fitted):
     model, features = fitted
     assert explain_scores(model, features.iloc[:0], np.array([])).values.shape == (0, 4)
+    assert len(explain_features(model, features.iloc[:0])[0]) == 0
+    assert len(score_features(model, features.iloc[:0])) == 0
 
 
 @pytest.mark.parametrize("off", [2e-9, -1.0, np.nan, np.inf])
