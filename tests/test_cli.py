@@ -327,7 +327,7 @@ def test_validate_counts_and_writes_what_it_rejects(
 
 def test_progress_lines_go_to_standard_error(workspace: Path, capsys: pytest.CaptureFixture[str]) -> None:
     _, out, err = run(capsys, *score_args(workspace))
-    assert "- scoring 600 customers" in err
+    assert "- ranking 600 customers" in err
     assert "- " not in out.splitlines()[0]
 
 

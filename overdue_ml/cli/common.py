@@ -76,19 +76,24 @@ class Stages:
             self._bar = Progress(
                 SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn(),
                 TimeRemainingColumn(compact=True, elapsed_when_finished=True),
+                TextColumn("{task.fields[note]}"),
                 console=Console(stderr=True), transient=True,
             )  # fmt: skip
             self._bar.start()
         if self._task is not None:
             self._bar.remove_task(self._task)
-        self._task = self._bar.add_task(name, total=None)
+        self._task = self._bar.add_task(name, total=None, note="")
 
-    def advance(self, done: int, total: int) -> None:
-        """Say how far the stage is: on a line of its own for each tenth where there is no terminal."""
+    def advance(self, done: int, total: int, note: str = "") -> None:
+        """Say how far the stage is.
+
+        Where there is no terminal this takes a line for each tenth; steps with a note are long ones, of which
+        fewer than ten have a line each.
+        """
         if self._bar is not None:
-            self._bar.update(self._task, completed=done, total=total)
-        elif not self._quiet and total >= 10 and done * 10 // total > (done - 1) * 10 // total:
-            typer.echo(f"  {done:,} of {total:,}", err=True)
+            self._bar.update(self._task, completed=done, total=total, note=note)
+        elif not self._quiet and (note or total >= 10) and done * 10 // total > (done - 1) * 10 // total:
+            typer.echo(f"  {done:,} of {total:,}{': ' if note else ''}{note}", err=True)
 
     def close(self) -> None:
         """Take the bar off the terminal."""

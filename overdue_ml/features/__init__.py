@@ -1,7 +1,7 @@
 """Features: declared, registered, built in one pass, and never from the future."""
 
 from overdue_ml.features.audit import LeakageFinding, audit_leakage
-from overdue_ml.features.build import available_features, build_features
+from overdue_ml.features.build import available_features, book_of_parts, build_features, build_part
 from overdue_ml.features.catalogue import default_registry, feature_catalogue
 from overdue_ml.features.declare import (
     ALL,
@@ -25,6 +25,7 @@ from overdue_ml.features.own import (
     ranks_of,
     registry_with,
 )
+from overdue_ml.features.ranks import Book as RankBook
 from overdue_ml.features.ranks import RankFeature
 from overdue_ml.features.registry import Registry
 from overdue_ml.features.suspicious import SuspiciousFeature, flag_suspicious
@@ -42,6 +43,7 @@ __all__ = [
     "LeakageFinding",
     "Measure",
     "OwnFeatures",
+    "RankBook",
     "RankFeature",
     "Registry",
     "SqlFeature",
@@ -49,7 +51,9 @@ __all__ = [
     "Window",
     "audit_leakage",
     "available_features",
+    "book_of_parts",
     "build_features",
+    "build_part",
     "days",
     "default_registry",
     "feature_catalogue",

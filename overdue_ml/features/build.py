@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, overload
 
@@ -252,6 +252,70 @@ def whole_book(
             keys = known_customers(con, part, days)
         frame = feature_rows(part, keys, sources, registry, n_threads, records)
         columns.append((keys.day, {name: frame[name].to_numpy() for name in sources}))
+    return Book(columns)
+
+
+def build_part(
+    records: Records,
+    as_of: dt.date,
+    names: Sequence[str],
+    registry: Registry,
+    *,
+    whole: Records | None = None,
+    book: Book | None = None,
+    n_threads: int | None = None,
+) -> pd.DataFrame | None:
+    """Features of some customers of a book on one date, for whoever goes through a book in parts.
+
+    Parameters
+    ----------
+    records : Records
+        Of these customers, everything that is theirs.
+    as_of : datetime.date
+    names : sequence of str
+    registry : Registry
+    whole : Records, optional
+        Of everybody, where a function of the user's own may look at them.
+    book : Book, optional
+        What :func:`book_of_parts` gives, where ranks are among the names.
+    n_threads : int, optional
+
+    Returns
+    -------
+    pandas.DataFrame or None
+        As of :func:`build_features`; None if none of them is known on the date.
+
+    Raises
+    ------
+    ConfigError, FeatureMismatchError
+        As :func:`build_features`.
+    """
+    refuse_missing(names, records, registry)
+    with records.connect() as con:
+        keys = known_customers(con, records, epoch_days([as_of]))
+    if len(keys.day) == 0:
+        return None
+    return feature_rows(records, keys, names, registry, n_threads, whole or records, book or Book([]))
+
+
+def book_of_parts(
+    parts: Iterable[Records],
+    as_of: dt.date,
+    names: Sequence[str],
+    registry: Registry,
+    n_threads: int | None = None,
+) -> Book:
+    """The values that ranks are places among, of a book that comes in parts; see :func:`whole_book`.
+
+    The parts are not looked at where no rank is among the names.
+    """
+    sources = ranked_sources(names, registry)
+    columns = []
+    for part in parts if sources else ():
+        frame = build_part(part, as_of, sources, registry, n_threads=n_threads)
+        if frame is not None:
+            days = np.repeat(epoch_days([as_of]), len(frame))
+            columns.append((days, {name: frame[name].to_numpy() for name in sources}))
     return Book(columns)
 
 

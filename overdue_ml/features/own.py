@@ -12,7 +12,7 @@ import linecache
 import sys
 import traceback
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -37,6 +37,8 @@ class OwnFeatures:
     features : tuple of SqlFeature, FunctionFeature, Feature, DerivedFeature or RankFeature
     sha256 : str
         Of the file that they came from, 64 hexadecimal digits; empty where they came from none.
+    source : bytes
+        That file, so that another process can make the same features.
 
     Raises
     ------
@@ -46,6 +48,13 @@ class OwnFeatures:
 
     features: tuple[AnyFeature, ...]
     sha256: str = ""
+    source: bytes = field(default=b"", repr=False)
+
+    def __reduce__(self) -> tuple[object, ...]:
+        """Travel between processes as the file: the module that its functions stand in is nowhere else."""
+        if self.source:
+            return _made_of, (self.source,)
+        return OwnFeatures, (self.features, self.sha256)
 
     def __post_init__(self) -> None:
         if not self.features:
@@ -204,10 +213,22 @@ def load_own_features(path: Path, expected_sha256: str | None = None) -> OwnFeat
             expected=expected_sha256 or "features given in Python, from no file",
             next_step="give that file, or train again with this one; not a line of it was run",
         )
-    declared = getattr(_run(source, path, f"overdue_ml_own_{digest[:16]}"), "FEATURES", None)
+    declared = getattr(_run(source, path, _module_name(digest)), "FEATURES", None)
     if not isinstance(declared, list | tuple):
         raise ConfigError("the features module declares no FEATURES", where=str(path), expected=_HOW)
-    return OwnFeatures(tuple(declared), digest)
+    return OwnFeatures(tuple(declared), digest, source)
+
+
+def _module_name(digest: str) -> str:
+    return f"overdue_ml_own_{digest[:16]}"
+
+
+def _made_of(source: bytes) -> OwnFeatures:
+    """The features of a file that another process has read, which runs here once."""
+    digest = hashlib.sha256(source).hexdigest()
+    name = _module_name(digest)
+    module = sys.modules.get(name) or _run(source, Path(name), name)
+    return OwnFeatures(tuple(module.FEATURES), digest, source)
 
 
 def _run(source: bytes, path: Path, name: str) -> ModuleType:

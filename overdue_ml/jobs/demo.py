@@ -109,7 +109,7 @@ def run_demo(source: Path, models: Path, out: Path, progress: Progress | None = 
     registered = load_model(open_store(models), f"{name}@champion")
     # The statements of September are due by the end of October.
     settings = ScoreSettings(reminders=RemindersConfig(lead_days=31), records=config)
-    scored = run_score(source, AS_OF, registered, out, settings, replace=True, progress=progress)
+    scored = run_score(source, AS_OF, registered, out, settings, progress=progress)
     progress.stage("writing customer cards")
     top = _top(scored.folder)
     first = str(top["customer_id"].iloc[0])

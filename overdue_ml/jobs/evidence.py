@@ -97,7 +97,8 @@ def _page(trained: Trained, evaluation: Evaluation, assessment: Assessment, fact
     }
     selection = facts["selection"]
     if selection["dropped"]:
-        tables["left_out"] = pd.DataFrame(selection["dropped"])
+        left_out = pd.DataFrame(selection["dropped"])
+        tables["left_out"] = left_out.assign(rule=[phrases.word("v", r) for r in left_out["rule"]])
     head = {
         phrases.text("f_trained"): ", ".join(facts["as_of"]),
         phrases.text("f_tested"): ", ".join(facts["test_as_of"]),

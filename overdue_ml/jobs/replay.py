@@ -13,7 +13,7 @@ from typing import Any
 
 import pandas as pd
 
-from overdue_ml.config import RecordsConfig, RemindersConfig, ScoreConfig, build_config, config_hash
+from overdue_ml.config import RemindersConfig, ScoreConfig, build_config, config_hash
 from overdue_ml.errors import ConfigError, ModelError, NothingToScoreError
 from overdue_ml.explain.contributions import TOLERANCE
 from overdue_ml.features import (
@@ -25,11 +25,14 @@ from overdue_ml.features import (
     registry_with,
 )
 from overdue_ml.features.future import forget_after
+from overdue_ml.jobs.background import read_background
+from overdue_ml.jobs.book import BookSource, records_of
+from overdue_ml.jobs.parts import looks_at_everybody
 from overdue_ml.jobs.progress import Silent
-from overdue_ml.jobs.runs import find_run, read_manifest, read_row
+from overdue_ml.jobs.runs import book_of_run, find_run, read_explained, read_manifest, read_row
 from overdue_ml.jobs.score import score_book
 from overdue_ml.model import ScoringModel
-from overdue_ml.records import Records, load_records
+from overdue_ml.records import Records
 from overdue_ml.records.select import keep_customers
 from overdue_ml.tracking import RegisteredModel, load_model, open_store
 
@@ -129,25 +132,29 @@ def run_replay(
     manifest = read_manifest(folder)
     _check_manifest(manifest, as_of)
     then = read_row(folder / "scores.parquet", customer_id)
-    parts = read_row(folder / "contributions.parquet", customer_id).drop("customer_id")
+    # A run need not have explained everybody.
+    explained = pd.notna(then.get("reason_1_code"))
+    parts = read_explained(folder, [customer_id]).iloc[0] if explained else None
     registered = model_of_run(manifest, models)
     model = registered.model
     used = own_features_of(model.meta.get("own_features"), own)
-    if isinstance(source, Path):
-        source = load_records(source, build_config(RecordsConfig, manifest["settings"]["records"]))
+    book = book_of_run(manifest, source)
     score = build_config(ScoreConfig, manifest["settings"]["score"])
-    causes = _causes(manifest, source, score)
-    whole = _needs_whole_book(model, used)
-    known = forget_after(source if whole else keep_customers(source, [customer_id]), as_of)
+    causes = _causes(manifest, book, score)
+    whole = needs_whole_book(model, used)
+    records = records_of(book, None if whole else [customer_id])
+    known = forget_after(records if whole else keep_customers(records, [customer_id]), as_of)
     try:
-        scores, features, contributions = score_book(known, as_of, model, score, Silent(), used)
+        scores, features, contributions = score_book(
+            known, as_of, model, score, Silent(), used, read_background(folder)
+        )
     except NothingToScoreError:
         scores = None
     if scores is None or not (scores["customer_id"] == customer_id).any():
         found = [Difference("records", f"customer {customer_id}", "known", "not known on that day")]
     else:
-        found = _compare(then, scores[scores["customer_id"] == customer_id].iloc[0])
-        if found:
+        found = _compare(then, explained, scores[scores["customer_id"] == customer_id].iloc[0])
+        if found and parts is not None:
             now = contributions.values[contributions.values.index == customer_id].iloc[0].astype(float)
             values = features[features.index == customer_id].iloc[0]
             found += _contributions(parts.drop("base").astype(float), now, values)
@@ -156,9 +163,15 @@ def run_replay(
     return ReplayResult(customer_id, as_of, _exit_code(found, causes), dict(then), [*causes, *found], notes)
 
 
+def _identity(manifest: Mapping[str, Any]) -> dict[str, Any]:
+    # A run without a watch list looks back to none.
+    names = [*_IDENTITY, *(["watched"] if "watched" in manifest else [])]
+    return {name: manifest[name] for name in names}
+
+
 def _check_manifest(manifest: Mapping[str, Any], as_of: dt.date) -> None:
     try:
-        parts = {name: manifest[name] for name in _IDENTITY}
+        parts = _identity(manifest)
         key = hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
         whole = key == manifest["run_key"] and {"score", "reminders", "records"} <= set(manifest["settings"])
     except (KeyError, TypeError):
@@ -194,23 +207,26 @@ def model_of_run(manifest: Mapping[str, Any], models: Path) -> RegisteredModel:
     return registered
 
 
-def _causes(manifest: Mapping[str, Any], records: Records, score: ScoreConfig) -> list[Difference]:
+def _causes(manifest: Mapping[str, Any], book: BookSource, score: ScoreConfig) -> list[Difference]:
     """What a score depends on and is not as it was; the model is checked before."""
     reminders = build_config(RemindersConfig, manifest["settings"]["reminders"])
     found = [
-        ("records", "fingerprint of all records", manifest["records_fingerprint"], records.fingerprint),
+        ("records", "fingerprint of all records", manifest["records_fingerprint"], book.fingerprint),
         (
             "config",
             "hash of the settings",
             manifest["config_hash"],
-            config_hash(score, reminders, records.config),
+            config_hash(score, reminders, book.config),
         ),
         ("code", "version of overdue_ml", manifest["code_version"], version("overdue_ml")),
     ]
     return [Difference(what, name, then, now) for what, name, then, now in found if then != now]
 
 
-def _needs_whole_book(model: ScoringModel, own: OwnFeatures | None) -> bool:
+def needs_whole_book(model: ScoringModel, own: OwnFeatures | None) -> bool:
+    """Whether a customer's score needs the records of others."""
+    if looks_at_everybody(own):
+        return True
     registry = registry_with(list(model.meta["attributes"]), own, ranks=ranks_of(model.meta))
     return any(name in registry and isinstance(registry[name], RankFeature) for name in model.feature_names)
 
@@ -223,13 +239,15 @@ def _plain(value: Any) -> Any:
     return value.item() if hasattr(value, "item") else value
 
 
-def _compare(then: pd.Series, now: pd.Series) -> list[Difference]:
-    """Equal to the last bit; contributions of reasons within what they are checked to."""
+def _compare(then: pd.Series, explained: bool, now: pd.Series) -> list[Difference]:
+    """Equal to the last bit; contributions of reasons, if there were any, within what they are checked to."""
     found = []
     for name in _OWN:
         before, after = _plain(then[name]), _plain(now[name])
         if before != after:
             found.append(Difference("score", name, before, after))
+    if not explained:
+        return found
     places = sorted(int(name.split("_")[1]) for name in then.index if name.endswith("_contribution"))
     for place in places:
         code, part = f"reason_{place}_code", f"reason_{place}_contribution"

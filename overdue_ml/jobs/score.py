@@ -3,50 +3,41 @@
 from __future__ import annotations
 
 import datetime as dt
-import hashlib
-import json
+import shutil
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from importlib.metadata import version
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
+import pyarrow as pa
 
-from overdue_ml.config import RecordsConfig, RemindersConfig, ScoreConfig, config_hash
-from overdue_ml.errors import ConfigError, FeatureMismatchError
-from overdue_ml.explain import Contributions, check_ties_out, explain_scores, sum_by_reason, top_reasons
-from overdue_ml.features import (
-    GivenFeatures,
-    OwnFeatures,
-    build_features,
-    own_features_of,
-    ranks_of,
-    registry_with,
+from overdue_ml.config import ScoreConfig
+from overdue_ml.errors import FeatureMismatchError, NothingToScoreError
+from overdue_ml.explain import Contributions
+from overdue_ml.features import OwnFeatures, book_of_parts, own_features_of, ranks_of, registry_with
+from overdue_ml.jobs.assemble import rank_scores
+from overdue_ml.jobs.background import draw_background
+from overdue_ml.jobs.batch import Run, identity_of, nobody_known_on, parts_folder
+from overdue_ml.jobs.batch import ScoreSettings as ScoreSettings
+from overdue_ml.jobs.book import InMemory, open_book
+from overdue_ml.jobs.lists import check_lists
+from overdue_ml.jobs.parts import Among, read_part, score_records
+from overdue_ml.jobs.places import MANIFEST as MANIFEST
+from overdue_ml.jobs.places import (
+    building_folder,
+    claimed,
+    finished_run,
+    publish,
+    runs_of,
+    unfinished,
+    written_to,
 )
-from overdue_ml.jobs.output import whole_folder, write_csv, write_json, write_parquet
 from overdue_ml.jobs.progress import Progress, Silent
-from overdue_ml.model import ScoringModel, compute_points, predict_further
-from overdue_ml.monitoring import compute_drift
-from overdue_ml.records import Records, compute_next_due, load_records
-from overdue_ml.reminders import ReminderList, assign_tiers, rank_customers
+from overdue_ml.jobs.runs import EarlierRun, newest_earlier
+from overdue_ml.model import ScoringModel
+from overdue_ml.records import Records
 from overdue_ml.tracking import RegisteredModel
-
-MANIFEST = "manifest.json"
-
-
-@dataclass(frozen=True)
-class ScoreSettings:
-    """The configs of a scoring run.
-
-    ``own`` are the features of the user's own that the model was trained with, or their Python file.
-    """
-
-    score: ScoreConfig = field(default_factory=ScoreConfig)
-    reminders: RemindersConfig = field(default_factory=RemindersConfig)
-    records: RecordsConfig = field(default_factory=RecordsConfig)
-    own: GivenFeatures | None = None
 
 
 @dataclass(frozen=True)
@@ -56,7 +47,7 @@ class ScoreResult:
     Attributes
     ----------
     folder : Path
-        ``<out>/as_of=YYYY-MM-DD``.
+        ``<out>/as_of=YYYY-MM-DD``, or ``.run2`` and so on behind it where others stood there before.
     manifest : mapping
     already_done : bool
         The same run stood there already and nothing was written.
@@ -65,6 +56,32 @@ class ScoreResult:
     folder: Path
     manifest: Mapping[str, Any]
     already_done: bool = False
+
+
+@dataclass(frozen=True)
+class ScorePlan:
+    """What a scoring run would do.
+
+    Attributes
+    ----------
+    run_key : str
+    done : Path or None
+        Where it stands already.
+    beside : list of Path
+        Finished runs of the date with other records, another model or another config.
+    n_buckets : int
+    n_ready : int
+        Buckets that an earlier attempt at this run has finished.
+    left_over : list of Path
+        Folders of other runs of the date that were begun and not finished.
+    """
+
+    run_key: str
+    done: Path | None
+    beside: list[Path]
+    n_buckets: int
+    n_ready: int
+    left_over: list[Path]
 
 
 def check_feature_set(model: ScoringModel, attributes: list[str], own: OwnFeatures | None = None) -> None:
@@ -97,8 +114,9 @@ def score_book(
     config: ScoreConfig,
     progress: Progress,
     own: OwnFeatures | None = None,
+    background: pd.DataFrame | None = None,
 ) -> tuple[pd.DataFrame, pd.DataFrame, Contributions]:
-    """Scores, features and contributions of every customer known on ``as_of``.
+    """Scores, features and contributions of every customer known on ``as_of``, in memory.
 
     Parameters
     ----------
@@ -109,6 +127,8 @@ def score_book(
     progress : Progress
     own : OwnFeatures, optional
         Those that the model was trained with.
+    background : pandas.DataFrame, optional
+        Of interventional contributions; drawn from the records by default.
 
     Returns
     -------
@@ -117,48 +137,68 @@ def score_book(
     features : pandas.DataFrame
         Indexed by customer_id.
     contributions : Contributions
+
+    Raises
+    ------
+    NothingToScoreError
+        If nobody is known on the date.
     """
     check_feature_set(model, list(model.meta["attributes"]), own)
-    progress.stage("building features")
+    progress.stage("scoring and explaining")
     registry = registry_with(model.meta["attributes"], own, ranks=ranks_of(model.meta))
-    features = build_features(records, as_of, model.feature_names, registry=registry).droplevel("as_of_date")
-    progress.stage(f"scoring {len(features):,} customers")
-    log_odds = model.classifier.decision_function(features)
-    p = model.classifier.calibrator_.predict(log_odds)
-    progress.stage("explaining every score")
-    contributions = explain_scores(model.classifier, features, log_odds, progress.advance)
-    reasons = top_reasons(sum_by_reason(contributions.values, model.reasons), config.reasons)
-    due = compute_next_due(records, as_of).reindex(features.index)
-    due_amount = due["due_amount"].fillna(0.0).to_numpy()
-    # Ties in log-odds go to the smaller id: the index is sorted and the sort is stable.
-    rank = np.empty(len(features), dtype=np.int64)
-    rank[np.argsort(-log_odds, kind="stable")] = np.arange(1, len(features) + 1)
-    scores = pd.DataFrame(
-        {
-            "customer_id": features.index.astype("str"),
-            "as_of_date": as_of,
-            "p_overdue": p,
-            **_interval(model, log_odds),
-            **{f"p_overdue_dpd{d}": v for d, v in predict_further(model.further, features, p).items()},
-            "log_odds": log_odds,
-            "points": compute_points(p, config.points),
-            "tier": assign_tiers(p, due_amount, config.tiers),
-            "rank": rank,
-            "next_due_date": pd.to_datetime(due["next_due_date"]).dt.date.to_numpy(),
-            "due_amount": due_amount,
-            "exposure_amount": due["exposure_amount"].fillna(0.0).to_numpy(),
-            "expected_overdue_amount": p * due_amount,
-        }
+    among = Among(own, records, book_of_parts([records], as_of, model.feature_names, registry))
+    config = config.model_copy(update={"explain": "all"})
+    if config.contributions.kind == "interventional" and background is None:
+        background = draw_background(InMemory(records, 1), as_of, model, config.contributions, among)
+    among = replace(among, background=background)
+    scored = score_records(records, as_of, model, config, among=among, progress=progress.advance)
+    if scored is None or scored.contributions is None:
+        raise nobody_known_on(as_of)
+    ranked = rank_scores(pa.Table.from_pandas(scored.scores, preserve_index=False)).to_pandas()
+    return ranked, scored.features, scored.contributions
+
+
+def plan_score(
+    source: Path | Records,
+    as_of: dt.date,
+    registered: RegisteredModel,
+    out: Path,
+    settings: ScoreSettings | None = None,
+) -> ScorePlan:
+    """Say what :func:`run_score` would do with the same arguments; writes nothing.
+
+    Raises
+    ------
+    FeatureMismatchError, RecordsError
+    """
+    settings = settings or ScoreSettings()
+    own_of(registered.model, settings)
+    book = open_book(source, settings.records, settings.batch.customers_per_bucket)
+    earlier = earlier_of(out, as_of, registered, settings)
+    day, key = as_of.isoformat(), identity_of(book, as_of, registered, settings, earlier)["run_key"]
+    done = finished_run(out, day, key)
+    folder = parts_folder(building_folder(out, day, key), book.n_buckets)
+    ready = sum(read_part(folder, b, key) is not None for b in range(book.n_buckets))
+    return ScorePlan(
+        key, done[0] if done else None, runs_of(out, day), book.n_buckets, ready, unfinished(out, day, key)
     )
-    return pd.concat([scores, reasons.reset_index(drop=True)], axis=1), features, contributions
 
 
-def _interval(model: ScoringModel, log_odds: np.ndarray) -> dict[str, np.ndarray]:
-    """Columns p_low and p_high; none of a model from before there were intervals."""
-    if model.classifier.interval_ is None:
-        return {}
-    low, high = model.classifier.interval_of_log_odds(log_odds).T
-    return {"p_low": low, "p_high": high}
+def own_of(model: ScoringModel, settings: ScoreSettings) -> OwnFeatures | None:
+    """The user's own features that a model needs, after its features and the settings are checked."""
+    own = own_features_of(model.meta.get("own_features"), settings.own)
+    check_feature_set(model, list(model.meta["attributes"]), own)
+    check_lists(settings.reminders, model, settings.score)
+    return own
+
+
+def earlier_of(
+    out: Path, as_of: dt.date, registered: RegisteredModel, settings: ScoreSettings
+) -> EarlierRun | None:
+    """The run that the watch list looks back to; None if there is none, or no watch list."""
+    if not settings.reminders.alerts:
+        return None
+    return newest_earlier(out, as_of.isoformat(), registered.name)
 
 
 def run_score(
@@ -168,20 +208,21 @@ def run_score(
     out: Path,
     settings: ScoreSettings | None = None,
     *,
-    replace: bool = False,
     progress: Progress | None = None,
 ) -> ScoreResult:
-    """Score a book and write ``<out>/as_of=<date>/`` as a whole.
+    """Score a book bucket by bucket and write ``<out>/as_of=<date>/`` as a whole.
+
+    A run that was interrupted goes on where it stopped; of two at once the second waits and finds it done.
+    A run with other records, another model or another config stands beside the first, never over it.
 
     Parameters
     ----------
     source : Path or Records
+        Records, or a folder of buckets (see :func:`overdue_ml.records.write_buckets`).
     as_of : datetime.date
     registered : RegisteredModel
     out : Path
     settings : ScoreSettings, optional
-    replace : bool
-        Take the place of an older run of the same date with other inputs.
     progress : Progress, optional
 
     Returns
@@ -190,123 +231,34 @@ def run_score(
 
     Raises
     ------
-    ConfigError
-        If another run of the date stands there and ``replace`` is false.
     FeatureMismatchError, ModelError, NothingToScoreError, RecordsError
         See the stages.
+    OverdueMLError
+        If the place cannot be written, or processes were lost.
     """
     progress, settings = progress or Silent(), settings or ScoreSettings()
-    model = registered.model
     # Before anything that an older run may have finished already: a changed feature must not pass for it.
-    own = own_features_of(model.meta.get("own_features"), settings.own)
-    check_feature_set(model, list(model.meta["attributes"]), own)
+    own = own_of(registered.model, settings)
     progress.stage("reading records")
-    records = source if isinstance(source, Records) else load_records(source, settings.records)
-    target = out / f"as_of={as_of.isoformat()}"
-    identity = _identity(records, as_of, registered, settings)
-    done = _finished(target, identity["run_key"])
-    if done is not None:
-        return ScoreResult(target, done, already_done=True)
-    if target.exists() and not replace:
-        raise ConfigError(
-            "another run of this date stands there (other records, model or config)",
-            where=str(target),
-            next_step="choose another --out, or give --replace to take its place",
-        )
-    scores, features, contributions = score_book(records, as_of, model, settings.score, progress, own)
-    reminders = rank_customers(scores, settings.reminders)
-    drift = compute_drift(features, scores["p_overdue"].to_numpy(), model.references)
-    manifest = identity | _facts(scores, reminders, model, as_of)
-    manifest |= {
-        "records_source": str(source) if isinstance(source, Path) else None,
-        "base_log_odds": contributions.base,
-        "largest_explanation_gap": check_ties_out(
-            contributions.values.to_numpy(), contributions.base, scores["log_odds"].to_numpy()
-        ),
-        "labels": model.meta["config"]["labels"],
-        "ranks": ranks_of(model.meta),
-        "unknown_categories": model.classifier.count_unknown_categories(features),
-        "drift": [[row.feature, row.psi, row.status] for row in drift.head(11).itertuples()],
-        "settings": {
-            "score": settings.score.model_dump(mode="json"),
-            "reminders": settings.reminders.model_dump(mode="json"),
-            "records": records.config.model_dump(mode="json"),
-        },
-    }
-    if own:
-        manifest["own_features"] = own.describe()
-    progress.stage("writing")
-    with whole_folder(target) as folder:
-        _write(folder, scores, contributions, reminders, records)
-        write_json(manifest, folder / MANIFEST)
+    book = open_book(source, settings.records, settings.batch.customers_per_bucket)
+    earlier = earlier_of(out, as_of, registered, settings)
+    identity = identity_of(book, as_of, registered, settings, earlier)
+    day, key = as_of.isoformat(), identity["run_key"]
+    with claimed(out, day, key, lambda: progress.stage("waiting for another process with the same run")):
+        done = finished_run(out, day, key)
+        # Absolute: another process may have another working directory.
+        building = building_folder(out.absolute(), day, key)
+        if done is not None:
+            # Of a process that was killed between publishing and tidying up.
+            shutil.rmtree(building, ignore_errors=True)
+            return ScoreResult(*done, already_done=True)
+        with written_to(out):
+            run = Run(book, as_of, registered, settings, own, identity, building, progress, earlier)
+            try:
+                manifest = run.build(str(source) if isinstance(source, Path) else None)
+            except NothingToScoreError:
+                shutil.rmtree(run.building, ignore_errors=True)
+                raise
+            target = publish(run.building / "whole", out, day)
+            shutil.rmtree(run.building, ignore_errors=True)
     return ScoreResult(target, manifest)
-
-
-def _identity(
-    records: Records, as_of: dt.date, registered: RegisteredModel, settings: ScoreSettings
-) -> dict[str, Any]:
-    """What the result depends on; two runs with the same key give the same bytes."""
-    parts = {
-        "as_of": as_of.isoformat(),
-        "records_fingerprint": records.fingerprint,
-        "model_hash": registered.bundle_hash,
-        "feature_set_hash": registered.model.feature_set_hash,
-        "config_hash": config_hash(settings.score, settings.reminders, records.config),
-        "code_version": version("overdue_ml"),
-    }
-    key = hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
-    return parts | {"run_key": key, "model": registered.card()}
-
-
-def _finished(target: Path, run_key: str) -> dict[str, Any] | None:
-    try:
-        manifest = json.loads((target / MANIFEST).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return None
-    return manifest if isinstance(manifest, dict) and manifest.get("run_key") == run_key else None
-
-
-def _facts(
-    scores: pd.DataFrame, reminders: ReminderList, model: ScoringModel, as_of: dt.date
-) -> dict[str, Any]:
-    edges = np.linspace(0.0, 1.0, 51)
-    counts, _ = np.histogram(scores["p_overdue"], bins=edges)
-    final_on = str(model.meta["labels_final_on"])
-    return {
-        "n_customers": len(scores),
-        "tiers": {str(k): int(v) for k, v in scores["tier"].value_counts().sort_index().items()},
-        "n_reminders": len(reminders.reminders),
-        "suppressed": {
-            str(k): int(v) for k, v in reminders.suppressed["rule"].value_counts().sort_index().items()
-        },
-        "expected_overdue_amount": float(scores["expected_overdue_amount"].sum()),
-        "mean_p_overdue": float(scores["p_overdue"].mean()),
-        "book_edges": [float(e) for e in edges],
-        "book_counts": [int(c) for c in counts],
-        # A model that learned from outcomes after the as_of date may know its own answers.
-        "labels_final_on": final_on,
-        "trained_on_later_outcomes": final_on > as_of.isoformat(),
-    }
-
-
-def _write(
-    folder: Path,
-    scores: pd.DataFrame,
-    contributions: Contributions,
-    reminders: ReminderList,
-    records: Records,
-) -> None:
-    write_parquet(scores, folder / "scores.parquet")
-    values = contributions.values
-    wide = pd.concat(
-        [pd.Series(values.index.astype("str"), name="customer_id"), values.reset_index(drop=True)], axis=1
-    )
-    write_parquet(wide.assign(base=contributions.base), folder / "contributions.parquet")
-    write_parquet(reminders.reminders, folder / "reminders.parquet")
-    write_csv(reminders.reminders, folder / "reminders.csv")
-    write_parquet(reminders.suppressed, folder / "suppressed.parquet")
-    broken = {name: table for name, table in records.rejected.items() if table.num_rows}
-    if broken:
-        (folder / "rejected").mkdir()
-        for name, table in broken.items():
-            write_parquet(table, folder / "rejected" / f"{name}.parquet")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +15,7 @@ if TYPE_CHECKING:
     from overdue_ml.jobs.demo import DemoResult
     from overdue_ml.jobs.explain import ExplainResult
     from overdue_ml.jobs.monitor import MonitorResult
-    from overdue_ml.jobs.score import ScoreResult
+    from overdue_ml.jobs.score import ScorePlan, ScoreResult
     from overdue_ml.jobs.train import TrainResult
 
 _LABELS = {
@@ -122,6 +123,39 @@ def training_json(result: TrainResult) -> dict[str, Any]:
     }
 
 
+def _explained(manifest: Mapping[str, Any]) -> str:
+    n = manifest["n_explained"]
+    return "Every score is explained" if n == manifest["n_customers"] else f"{n:,} scores are explained"
+
+
+def _lists_text(m: Mapping[str, Any]) -> list[str]:
+    """The watch list and who is past due; what the policy could not ask, or not read."""
+    watched = [
+        f"{rule['n']:,} {rule['kind']} {rule['indicator']} {rule['threshold']:g}"
+        for rule in m["watch_list"]
+        if rule["n"]
+    ]
+    earlier = m.get("watched", {}).get("earlier")
+    since = ", with no run before it" if earlier is None else f" since {earlier[0]}"
+    lines = [f"Watch list{since}: {', '.join(watched) or 'nobody'}."] if m["watch_list"] else []
+    if earlier is not None and earlier[1] != m["watched"]["model"]:
+        lines.append(
+            f"Note: {earlier[1]} gave the scores of {earlier[0]}, {m['watched']['model']} those of today; a "
+            "score may have moved for that alone."
+        )
+    rungs = ", ".join(f"{rung} {n:,}" for rung, n in m["treatment"].items())
+    if rungs:
+        lines.append(f"{sum(m['treatment'].values()):,} customers are past due; suggested: {rungs}.")
+    if not m["reminder_inputs"]["has_contacts"]:
+        lines.append(
+            "Note: the records have no table 'contacts': nobody is left out for having been contacted enough."
+        )
+    unclear = ", ".join(f"{rule} {n:,}" for rule, n in m["reminder_inputs"]["unclear"].items())
+    if unclear:
+        lines.append(f"Note: flags that say neither yes nor no count as yes: {unclear}.")
+    return lines
+
+
 def scoring_text(result: ScoreResult) -> str:
     """Counts and files of a scoring run."""
     m = result.manifest
@@ -135,9 +169,11 @@ def scoring_text(result: ScoreResult) -> str:
     lines = [
         f"Scored {m['n_customers']:,} customers as of {m['as_of']} with {m['model']['name']} version "
         f"{m['model']['version']}: {tiers}.",
-        "Every score is explained; base + contributions = log-odds "
-        f"within {m['largest_explanation_gap']:.1e}.",
+        f"{_explained(m)}; base + contributions = log-odds within {m['largest_explanation_gap']:.1e}."
+        if m["n_explained"]
+        else "No score is explained.",
         f"{m['n_reminders']:,} customers are on the reminder list; suppressed: {suppressed}.",
+        *_lists_text(m),
     ]
     drift = [f"{name} {psi:.2f}" for name, psi, status in m["drift"] if status != "stable"]
     if drift:
@@ -152,10 +188,42 @@ def scoring_text(result: ScoreResult) -> str:
         "scores.parquet": "one row a customer: probability, points, tier, rank, due amounts, four reasons",
         "contributions.parquet": "what each feature added, in log-odds",
         "reminders.csv": "whom to remind, best first (reminders.parquet: the same)",
+        "reminders.xlsx": "the same for Excel",
         "suppressed.parquet": "who is not on the list, and by which rule",
+        "arms.parquet": "of the campaign: who is treated and who is held out",
+        "watch_list.csv": "whose figures reached a line or moved far since the run before",
+        "treatment.csv": "who is past due, with a suggested rung of the ladder; an officer decides",
         "manifest.json": "what this run depended on",
     }
-    return "\n".join([*lines, *(f"  {name:<22} {text}" for name, text in about.items())])
+    there = {*m["files"], "manifest.json"}
+    return "\n".join([*lines, *(f"  {name:<22} {text}" for name, text in about.items() if name in there)])
+
+
+def plan_json(plan: ScorePlan) -> dict[str, Any]:
+    """What a scoring run would do, as plain data."""
+    return {
+        "run_key": plan.run_key,
+        "already_done": None if plan.done is None else str(plan.done),
+        "beside": [str(path) for path in plan.beside],
+        "n_buckets": plan.n_buckets,
+        "n_ready": plan.n_ready,
+        "left_over": [str(path) for path in plan.left_over],
+    }
+
+
+def plan_text(plan: ScorePlan) -> str:
+    """What a scoring run would do; the answer to ``--dry-run``."""
+    if plan.done is not None:
+        return f"Already done, nothing would be written: {plan.done}"
+    lines = [f"{plan.n_buckets - plan.n_ready:,} of {plan.n_buckets:,} bucket(s) would be scored."]
+    if plan.n_ready:
+        lines.append(f"{plan.n_ready:,} stand ready from an attempt that was interrupted.")
+    if plan.beside:
+        lines.append(f"The result would stand beside, not over: {', '.join(p.name for p in plan.beside)}.")
+    if plan.left_over:
+        names = ", ".join(p.name for p in plan.left_over)
+        lines.append(f"Begun with other inputs and not finished, to be deleted if not wanted: {names}.")
+    return "\n".join([*lines, "Nothing was written."])
 
 
 def card_text(result: ExplainResult) -> str:
@@ -165,7 +233,7 @@ def card_text(result: ExplainResult) -> str:
     lines = [
         f"{card.customer_id} · {words.text('as_of', date=words.format_date(card.as_of))}",
         f"{words.text('probability_heading')}: {card.p_overdue:.1%} · {words.tier(card.tier)} · {standing}",
-        *(f"  {r.contribution:+.2f}  {r.title}: {r.sentence}" for r in card.told_reasons()[0]),
+        *(f"  {r.contribution:+.2f}  {r.title}: {r.sentence}" for r in card.told_reasons(words)[0]),
         "",
         str(result.path),
     ]

@@ -31,6 +31,7 @@ from overdue_ml.metrics.ranking import (
     compute_ks,
     compute_lift,
 )
+from overdue_ml.metrics.rankings import compare_rankings
 from overdue_ml.metrics.rules import SingleRule, find_best_rule
 from overdue_ml.metrics.segments import OTHER, UNKNOWN, SmallGroups, evaluate_segments, pool_small
 from overdue_ml.metrics.stability import (
@@ -65,6 +66,7 @@ __all__ = [
     "capture_rate",
     "compare_arms",
     "compare_groups",
+    "compare_rankings",
     "compute_auc",
     "compute_average_precision",
     "compute_brier",

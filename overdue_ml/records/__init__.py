@@ -1,8 +1,10 @@
 """Records: table contracts, loading, rejected rows, settlement, the synthetic lender."""
 
+from overdue_ml.records.buckets import Bucketed, bucket_of, is_bucketed, open_buckets, write_buckets
 from overdue_ml.records.facts import compute_next_due
 from overdue_ml.records.histories import compute_histories, iter_histories
 from overdue_ml.records.load import Records, load_records
+from overdue_ml.records.select import keep_customers
 from overdue_ml.records.settlement import SettlementRules, compute_facts
 from overdue_ml.records.settlement_sql import settle
 from overdue_ml.records.simulate import simulate, simulate_to
@@ -11,20 +13,26 @@ from overdue_ml.records.suggest import suggest_mapping
 from overdue_ml.records.validate import FreshnessResult, RuleResult, TableResult, ValidationReport
 
 __all__ = [
+    "Bucketed",
     "FreshnessResult",
     "Records",
     "RuleResult",
     "SettlementRules",
     "TableResult",
     "ValidationReport",
+    "bucket_of",
     "compute_facts",
     "compute_histories",
     "compute_next_due",
+    "is_bucketed",
     "iter_histories",
+    "keep_customers",
     "load_records",
+    "open_buckets",
     "read_unsettled",
     "settle",
     "simulate",
     "simulate_to",
     "suggest_mapping",
+    "write_buckets",
 ]

@@ -268,8 +268,10 @@ CONTRACTS: dict[str, Table] = {
                 Column("purpose", "text"),
                 Column("arm", "text", choices=("treated", "holdout")),
                 Column("outcome", "text"),
+                Column("known_on", "date"),
             ),
             references=_PEOPLE,
+            order=(("contacted_on", "known_on"),),
             event="contacted_on",
         ),
         Table(

@@ -30,6 +30,8 @@ _NO_NEXT_DUE = pd.DataFrame(
         "due_amount": pd.Series(dtype="float64"),
         "exposure_amount": pd.Series(dtype="float64"),
         "dpd": pd.Series(dtype="float64"),
+        "paid_due_date": pd.Series(dtype="datetime64[us]"),
+        "overdue_amount": pd.Series(dtype="float64"),
     },
     index=pd.Index([], dtype="str", name="customer_id"),
 )
@@ -111,7 +113,9 @@ def compute_next_due(records: Records, as_of: dt.date) -> pd.DataFrame:
     pandas.DataFrame
         Indexed by customer_id: next_due_date (the earliest due date after ``as_of``; null if none),
         due_amount (due on that date), exposure_amount (all balances, and all that instalments are short
-        by), dpd (worst account, days). A customer without a known statement or instalment has no row.
+        by), dpd (worst account, days), paid_due_date (the earliest due date after ``as_of`` of an instalment
+        that is settled already; null if none), overdue_amount (what is due of everything that is past due).
+        A customer without a known statement or instalment has no row.
     """
     parts = []
     if "statements" in records:
@@ -134,7 +138,8 @@ def compute_next_due(records: Records, as_of: dt.date) -> pd.DataFrame:
                 coalesce(sum(due_amount ORDER BY due_amount) FILTER (WHERE due_date = next_due_date), 0.0)
                     AS due_amount,
                 coalesce(sum(exposure_amount ORDER BY exposure_amount), 0.0) AS exposure_amount,
-                max(dpd) AS dpd
+                max(dpd) AS dpd, min(paid_due_date) AS paid_due_date,
+                coalesce(sum(due_amount ORDER BY due_amount) FILTER (WHERE dpd > 0), 0.0) AS overdue_amount
             FROM upcoming GROUP BY customer_id ORDER BY customer_id
             """,
             {"as_of": as_of},
@@ -158,7 +163,7 @@ def _statement_dues(records: Records, as_of: dt.date) -> pa.Table:
                 greatest(coalesce({col("minimum_due_amount", "DOUBLE")},
                                   {col("balance_amount", "DOUBLE")}), 0) AS due_amount,
                 greatest({col("balance_amount", "DOUBLE")}, 0) AS exposure_amount,
-                {col("dpd", "INTEGER")} AS dpd
+                {col("dpd", "INTEGER")} AS dpd, CAST(NULL AS DATE) AS paid_due_date
             FROM accounts a JOIN statements s USING (account_id)
             WHERE {known} <= getvariable('as_of')
             QUALIFY row_number() OVER (PARTITION BY a.account_id ORDER BY s.statement_date DESC) = 1
@@ -181,7 +186,9 @@ def _instalment_dues(records: Records, as_of: dt.date) -> list[pa.Table]:
                         sum(round(shortfall_amount * {UNITS})) / {UNITS} AS due_amount,
                         due_amount AS exposure_amount,
                         max(CASE WHEN is_settled THEN 0
-                            ELSE greatest(getvariable('as_of') - due_date, 0) END)::INTEGER AS dpd
+                            ELSE greatest(getvariable('as_of') - due_date, 0) END)::INTEGER AS dpd,
+                        min(CASE WHEN is_settled AND amount_due > 0 AND part.due_date > getvariable('as_of')
+                            THEN part.due_date END) AS paid_due_date
                     FROM part WHERE from_date <= getvariable('as_of') AND until_date > getvariable('as_of')
                     GROUP BY customer_id, CASE WHEN NOT is_settled THEN due_date END
                     """

@@ -182,9 +182,37 @@ def load_records(
     >>> records.report.passed, records.tables["statements"].num_rows
     (True, 1)
     """
-    config = config or RecordsConfig()
-    if isinstance(source, str):
-        source = Path(source)
+    source = Path(source) if isinstance(source, str) else source
+    records = _load(source, config or RecordsConfig())
+    if strict:
+        records.report.raise_if_failed()
+    return records
+
+
+def load_part(tables: Mapping[str, pa.Table], config: RecordsConfig) -> Records:
+    """Validate the records of a part of a lender's customers: here a table may be without rows.
+
+    Parameters
+    ----------
+    tables : mapping of str to pyarrow.Table
+    config : RecordsConfig
+
+    Returns
+    -------
+    Records
+        Also where more rows are rejected than the config allows; the report says so.
+
+    Raises
+    ------
+    ConfigError, RecordsError
+        As :func:`load_records`.
+    """
+    return _load(tables, config, may_be_empty=True)
+
+
+def _load(
+    source: Path | Mapping[str, pd.DataFrame | pa.Table], config: RecordsConfig, *, may_be_empty: bool = False
+) -> Records:
     report = ValidationReport(config.max_rejected_share)
     tables: dict[str, pa.Table] = {}
     rejected: dict[str, pa.Table] = {}
@@ -196,7 +224,9 @@ def load_records(
             name = table.name
             # One after another: a raw table stands in memory only until its rows are accepted.
             staged = found[name]()
-            tables[name], rejected[name] = validate_table(con, table, config, set(tables), report, staged)
+            tables[name], rejected[name] = validate_table(
+                con, table, config, set(tables), report, staged, may_be_empty
+            )
             del staged
             drop_raw_view(con, name)
     missing = sorted(
@@ -207,6 +237,4 @@ def load_records(
             f"the attribute '{missing[0]}' is not a column of customers",
             next_step="mend 'attributes' in the records config",
         )
-    if strict:
-        report.raise_if_failed()
     return Records(tables, rejected, report, config)

@@ -206,6 +206,7 @@ def validate_table(
     loaded: set[str],
     report: ValidationReport,
     staged: Staged | None = None,
+    may_be_empty: bool = False,
 ) -> tuple[pa.Table, pa.Table]:
     """Check one staged table; leave the accepted rows in ``con`` under the table's name.
 
@@ -225,6 +226,8 @@ def validate_table(
     staged : Staged, optional
         The Arrow table behind ``raw_<table>``, where there is one: sound rows that stand in order are then
         taken from it without sorting, and without a copy if it is nobody else's.
+    may_be_empty : bool
+        Whether a table without rows is sound.
 
     Returns
     -------
@@ -236,7 +239,7 @@ def validate_table(
     Raises
     ------
     RecordsError
-        If the table has no rows or a column is missing or of an unusable type.
+        If the table has no rows and should have, or a column is missing or of an unusable type.
     """
     layout = read_layout(table, _present_columns(con, table), config.timezone)
     taken = next((name for name in layout.extras if name.casefold() == "rule"), None)
@@ -250,7 +253,7 @@ def validate_table(
     with _reading(table):
         create_cells(con, layout)
         rows, blanks = _count(con, layout)
-        if rows == 0:
+        if rows == 0 and not may_be_empty:
             raise RecordsError(
                 "the table has no rows", where=f"table {table.name}", next_step="export it again"
             )

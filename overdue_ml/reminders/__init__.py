@@ -7,6 +7,7 @@ from overdue_ml.reminders.ladder import collect_past_due, suggest_treatment
 from overdue_ml.reminders.listing import ARM_COLUMNS, REMINDER_COLUMNS, ReminderList
 from overdue_ml.reminders.ranking import RULES, rank_customers
 from overdue_ml.reminders.tiers import assign_tiers
+from overdue_ml.reminders.uplift import UpliftLimits, UpliftModel, cross_uplift, fit_uplift, room_of
 
 __all__ = [
     "ARM_COLUMNS",
@@ -14,12 +15,17 @@ __all__ = [
     "RULES",
     "ReminderInputs",
     "ReminderList",
+    "UpliftLimits",
+    "UpliftModel",
     "assign_tiers",
     "check_indicators",
     "collect_inputs",
     "collect_past_due",
     "compute_watch_list",
+    "cross_uplift",
     "draw_holdout",
+    "fit_uplift",
     "rank_customers",
+    "room_of",
     "suggest_treatment",
 ]

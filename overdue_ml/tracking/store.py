@@ -115,7 +115,8 @@ def quiet() -> Iterator[None]:
 @contextmanager
 def locked(path: Path) -> Iterator[None]:
     """Hold a lock file, waiting for whoever holds it; not to be taken twice in one process."""
-    with path.open("w") as handle:
+    # Not written to, so that a look into a store leaves it as it was.
+    with path.open("a") as handle:
         fcntl.flock(handle, fcntl.LOCK_EX)
         try:
             yield
@@ -164,13 +165,15 @@ def _locked_to_open(store: Store) -> AbstractContextManager[None]:
     return locked(lock)
 
 
-def open_store(folder: Path) -> Store:
+def open_store(folder: Path, *, create: bool = True) -> Store:
     """Open, and if need be create, the store of a models folder.
 
     Parameters
     ----------
     folder : Path
         Used for the database and artifacts unless ``MLFLOW_TRACKING_URI`` is set.
+    create : bool, default True
+        False for who needs a model that is there: a misspelt folder is then an error, and none is made.
 
     Returns
     -------
@@ -179,11 +182,17 @@ def open_store(folder: Path) -> Store:
     Raises
     ------
     ModelError
-        If the folder cannot be written or the database cannot be opened.
+        If the folder cannot be written, the database cannot be opened, or is not to be created.
     """
     from sqlalchemy.exc import SQLAlchemyError
 
     folder = folder.resolve()
+    if not create and not os.environ.get("MLFLOW_TRACKING_URI") and not (folder / "mlflow.db").is_file():
+        raise ModelError(
+            "there are no models",
+            where=str(folder),
+            next_step="give the folder that 'train' wrote with --models",
+        )
     try:
         folder.mkdir(parents=True, exist_ok=True)
         uri = os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{folder / 'mlflow.db'}"

@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import datetime as dt
+import hashlib
+import os
+import shutil
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,11 +17,14 @@ from overdue_ml.config import EvaluationConfig, ModelConfig, RecordsConfig, Remi
 from overdue_ml.jobs.promote import run_promote
 from overdue_ml.jobs.score import ScoreResult, ScoreSettings, run_score
 from overdue_ml.jobs.train import TrainResult, run_train
-from overdue_ml.tracking import load_model, open_store
+from overdue_ml.tracking import RegisteredModel, load_model, open_store
 
 TAIWAN = Path(__file__).parents[2] / "data" / "taiwan"
 AS_OF = dt.date(2005, 9, 30)
 N_CUSTOMERS = 3000
+needs_java = pytest.mark.skipif(
+    not (shutil.which("java") or os.environ.get("JAVA_HOME")), reason="Spark needs Java, which is not here"
+)
 
 
 @dataclass(frozen=True)
@@ -67,3 +74,44 @@ def line(tmp_path_factory: pytest.TempPathFactory) -> Line:
     registered = load_model(open_store(models), "overdue@champion")
     scored = run_score(records, AS_OF, registered, out, small_settings())
     return Line(records, models, out, trained, scored)
+
+
+@pytest.fixture(scope="session")
+def champion(line: Line) -> RegisteredModel:
+    """The model of the line."""
+    return load_model(open_store(line.models), "overdue@champion")
+
+
+@pytest.fixture(scope="session")
+def few(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Three hundred customers of the book, for what is scored again and again."""
+    return write_book(tmp_path_factory.mktemp("few") / "records", 300)
+
+
+def digests(folder: Path) -> dict[str, str]:
+    """SHA-256 of every file but for how long it took."""
+    files = [p for p in sorted(folder.rglob("*")) if p.is_file() and p.name != "timings.json"]
+    return {str(p.relative_to(folder)): hashlib.sha256(p.read_bytes()).hexdigest() for p in files}
+
+
+@pytest.fixture(scope="module")
+def spark(tmp_path_factory):
+    """A session with two Python workers; it and its Java process end with the module."""
+    from pyspark import SparkContext
+    from pyspark.sql import SparkSession
+
+    os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
+    settings = {
+        "spark.ui.enabled": "false", "spark.ui.showConsoleProgress": "false",
+        "spark.driver.host": "127.0.0.1", "spark.driver.bindAddress": "127.0.0.1",
+        "spark.sql.shuffle.partitions": "2",
+        "spark.sql.warehouse.dir": str(tmp_path_factory.mktemp("warehouse")),
+    }  # fmt: skip
+    session = SparkSession.builder.master("local[2,4]").config(map=settings).getOrCreate()
+    yield session
+    session.stop()
+    gateway = SparkContext._gateway
+    gateway.shutdown()
+    gateway.proc.stdin.close()
+    gateway.proc.wait(60)
+    SparkContext._gateway = SparkContext._jvm = None

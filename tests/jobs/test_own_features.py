@@ -127,6 +127,17 @@ def test_they_say_something_of_the_scores(own, run):
     assert manifest["own_features"]["sha256"] == load_own_features(own.module).sha256
 
 
+def test_other_processes_make_them_from_the_same_file(own, run, tmp_path):
+    """A worker has never read the file, and its functions look at everybody."""
+    batch = tmp_path / "batch.yaml"
+    batch.write_text("customers_per_bucket: 1500\nworkers: 2\n", encoding="utf-8")
+    words = own.score(tmp_path / "out", "--features-module", own.module, "--batch-config", batch)
+    assert cli.run(words) == 0
+    again = tmp_path / "out" / run.name
+    for name in ("scores.parquet", "contributions.parquet"):
+        assert (again / name).read_bytes() == (run / name).read_bytes()
+
+
 @pytest.mark.parametrize("lang", ["en", "zh"])
 def test_a_reason_without_words_is_told_by_its_meanings_and_figures(own, run, tmp_path, lang):
     scores = pd.read_parquet(run / "scores.parquet")

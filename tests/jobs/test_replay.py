@@ -143,8 +143,8 @@ def test_another_model_under_the_same_name_is_no_replay(line, tmp_path, customer
     from overdue_ml.jobs import replay
 
     manifest["model_hash"] = "0" * 64
-    parts = {name: manifest[name] for name in replay._IDENTITY}
-    manifest["run_key"] = replay.hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
+    parts = json.dumps(replay._identity(manifest), sort_keys=True)
+    manifest["run_key"] = replay.hashlib.sha256(parts.encode()).hexdigest()
     (run / "manifest.json").write_text(json.dumps(manifest))
     with pytest.raises(ModelError, match="is not the model that scored") as caught:
         run_replay(run, customer, AS_OF, line.records, line.models)

@@ -12,8 +12,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from overdue_ml.config import RemindersConfig, ScoreConfig, TierRule
-from overdue_ml.errors import ConfigError, FeatureMismatchError, NothingToScoreError
-from overdue_ml.jobs.score import ScoreSettings, check_feature_set, run_score
+from overdue_ml.errors import FeatureMismatchError, NothingToScoreError, OverdueMLError
+from overdue_ml.jobs.score import ScoreSettings, check_feature_set, plan_score, run_score
 from overdue_ml.records import load_records
 from overdue_ml.records.dates import parse_date
 from overdue_ml.tracking import load_model, open_store
@@ -24,7 +24,9 @@ def registered(line):
 
 
 def tables(folder: Path) -> dict[str, bytes]:
-    return {p.name: p.read_bytes() for p in sorted(folder.iterdir()) if p.is_file()}
+    """Everything that must be the same each time; how long it took is not."""
+    paths = [p for p in sorted(folder.iterdir()) if p.is_file() and p.name != "timings.json"]
+    return {p.name: p.read_bytes() for p in paths}
 
 
 def test_the_files_of_the_design_are_there_for_every_customer(line):
@@ -33,8 +35,9 @@ def test_the_files_of_the_design_are_there_for_every_customer(line):
     names = {p.name for p in folder.iterdir() if p.is_file()}
     assert {
         "scores.parquet", "contributions.parquet", "reminders.csv", "reminders.parquet", "suppressed.parquet",
-        "manifest.json",
-    } <= names  # fmt: skip
+        "watch_list.csv", "watch_list.parquet", "treatment.csv", "treatment.parquet", "manifest.json",
+        "timings.json",
+    } == names  # fmt: skip
     scores = pd.read_parquet(folder / "scores.parquet")
     assert list(scores.columns) == [
         "customer_id", "as_of_date", "p_overdue", "p_low", "p_high", "log_odds", "points", "tier", "rank",
@@ -113,29 +116,47 @@ def test_shuffled_records_give_the_same_tables(line, tmp_path):
     assert ours == theirs
 
 
-def test_other_settings_are_not_written_over_a_run_unless_asked(line, tmp_path):
+def test_other_settings_stand_beside_a_run_and_never_over_it(line, tmp_path):
     out = tmp_path / "out"
     shutil.copytree(line.out, out)
     changed = ScoreSettings(reminders=RemindersConfig(lead_days=31, capacity=5))
-    with pytest.raises(ConfigError, match="another run of this date") as error:
-        run_score(line.records, parse_date("2005-09-30"), registered(line), out, changed)
-    assert error.value.exit_code == 2
-    assert tables(out / "as_of=2005-09-30") == tables(line.scored.folder)
-    result = run_score(line.records, parse_date("2005-09-30"), registered(line), out, changed, replace=True)
+    result = run_score(line.records, parse_date("2005-09-30"), registered(line), out, changed)
+    assert result.folder == out / "as_of=2005-09-30.run2"
     assert result.manifest["n_reminders"] == 5
     assert result.manifest["suppressed"]["over_capacity"] > 0
-    assert [p.name for p in out.iterdir()] == ["as_of=2005-09-30"]
+    assert tables(out / "as_of=2005-09-30") == tables(line.scored.folder)
+    assert sorted(p.name for p in out.iterdir()) == ["as_of=2005-09-30", "as_of=2005-09-30.run2"]
+    for settings in (changed, small(line)):
+        again = run_score(line.records, parse_date("2005-09-30"), registered(line), out, settings)
+        assert again.already_done
+    assert len(list(out.iterdir())) == 2
 
 
-def test_a_failure_while_writing_leaves_the_old_run_and_nothing_else(line, tmp_path, monkeypatch):
+def test_a_run_with_a_changed_file_is_not_taken_for_done(line, tmp_path):
     out = tmp_path / "out"
     shutil.copytree(line.out, out)
-    monkeypatch.setattr("overdue_ml.jobs.score.write_csv", _disk_full)
+    (out / "as_of=2005-09-30" / "reminders.csv").write_text("cut short")
+    again = run_score(line.records, parse_date("2005-09-30"), registered(line), out, small(line))
+    assert not again.already_done
+    assert again.folder.name == "as_of=2005-09-30.run2"
+    assert tables(again.folder) == tables(line.scored.folder)
+
+
+def test_a_full_disk_leaves_the_old_run_and_what_was_finished(line, tmp_path, monkeypatch):
+    out = tmp_path / "out"
+    shutil.copytree(line.out, out)
     changed = ScoreSettings(reminders=RemindersConfig(lead_days=31, capacity=1))
-    with pytest.raises(Exception, match="No space left"):
-        run_score(line.records, parse_date("2005-09-30"), registered(line), out, changed, replace=True)
+    with monkeypatch.context() as patch:
+        patch.setattr("overdue_ml.jobs.lists.write_csv", _disk_full)
+        with pytest.raises(OverdueMLError, match=r"No space left on device.*what is finished is kept"):
+            run_score(line.records, parse_date("2005-09-30"), registered(line), out, changed)
     assert tables(out / "as_of=2005-09-30") == tables(line.scored.folder)
-    assert [p.name for p in out.iterdir()] == ["as_of=2005-09-30"]
+    plan = plan_score(line.records, parse_date("2005-09-30"), registered(line), out, changed)
+    assert (plan.n_ready, plan.n_buckets, plan.done) == (1, 1, None)
+    result = run_score(line.records, parse_date("2005-09-30"), registered(line), out, changed)
+    timings = json.loads((result.folder / "timings.json").read_text())
+    assert [was_there for _, _, _, was_there in timings["buckets"]] == [True]
+    assert sorted(p.name for p in out.iterdir()) == ["as_of=2005-09-30", "as_of=2005-09-30.run2"]
 
 
 def _disk_full(*_args):

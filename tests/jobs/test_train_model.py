@@ -56,7 +56,7 @@ class Told:
     def stage(self, name):
         self.stages.append(name)
 
-    def advance(self, done, total):
+    def advance(self, done, total, note=""):
         self.steps.append((done, total))
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from typing import get_args
 
 import numpy as np
 import pandas as pd
@@ -20,7 +21,9 @@ from overdue_ml.config import (
 from overdue_ml.errors import ModelError
 from overdue_ml.jobs.sample import Sample
 from overdue_ml.jobs.train import _select, run_train
+from overdue_ml.model.selection import Rule
 from overdue_ml.records import load_records
+from overdue_ml.reports.phrases import load_phrases
 
 #: Three training dates and one that is set aside.
 DATES = ["2005-05-31", "2005-06-30", "2005-07-31", "2005-08-31"]
@@ -103,6 +106,13 @@ def test_the_data_sheet_and_the_page_name_what_was_left_out(chosen):
     assert page.count("repay_dpd_mean_last3") >= 2
     assert "not_checked" not in page
     assert "Not checked" not in page
+
+
+def test_every_rule_that_leaves_out_a_feature_has_words_in_each_language():
+    english, chinese = load_phrases("en"), load_phrases("zh")
+    for rule in get_args(Rule):
+        assert english.word("v", rule) != rule
+        assert not chinese.word("v", rule).isascii()
 
 
 def test_a_rule_that_could_not_be_checked_is_a_note(line, tmp_path):

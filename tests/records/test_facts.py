@@ -16,7 +16,9 @@ def told(records, as_of):
     frame = compute_next_due(records, dt.date.fromisoformat(as_of)).replace({np.nan: None})
     assert frame.index.name == "customer_id"
     assert frame.index.is_monotonic_increasing
-    assert list(frame) == ["next_due_date", "due_amount", "exposure_amount", "dpd"]
+    assert list(frame) == [
+        "next_due_date", "due_amount", "exposure_amount", "dpd", "paid_due_date", "overdue_amount"
+    ]  # fmt: skip
     return {
         row.Index: (
             None if pd.isna(row.next_due_date) else str(row.next_due_date.date()),
@@ -73,6 +75,16 @@ def test_only_what_was_known(five):
     assert told(five.records, "2024-07-15")["CAT"] == ("2024-07-20", 0, 0, 0)
     # Without a known statement a customer is not there.
     assert sorted(told(five.records, "2024-04-29")) == ["ANN", "BEN"]
+
+
+def test_what_is_overdue_is_what_is_due_of_accounts_past_due(five):
+    june = compute_next_due(five.records, dt.date(2024, 6, 30))["overdue_amount"]
+    # The minimum of the one account that is late.
+    assert june.to_dict() == {"ANN": 90.0, "BEN": 0.0, "CAT": 0.0, "DAN": 0.0, "EVE": 0.0}
+    # B2's minimum of 45; B1 is not late. Of March Ann's 60.
+    assert compute_next_due(five.records, dt.date(2024, 3, 31))["overdue_amount"].to_dict() == {
+        "ANN": 60.0, "BEN": 45.0,
+    }  # fmt: skip
 
 
 def test_an_unknown_dpd_stays_unknown(five):
@@ -174,6 +186,22 @@ def test_dues_of_instalments():
     # What is due today is no longer ahead and not yet late.
     assert told(records, "2024-03-20")["X"] == ("2024-04-01", 70.0, 240.0, 19)
     assert told(records, "2024-04-01")["X"] == (None, 0.0, 240.0, 31)
+
+
+def test_overdue_instalments():
+    records = load_records(instalment_frames())
+    overdue = {
+        # a1 is short by 50 of 100 from 5 March on.
+        "2024-03-01": 0.0,
+        "2024-03-04": 100.0,
+        "2024-03-10": 50.0,
+        # Since the 20th a2 by 70 and b2 by 50 as well; b1 is paid.
+        "2024-03-20": 50.0,
+        "2024-03-21": 170.0,
+    }
+    for as_of, amount in overdue.items():
+        found = compute_next_due(records, dt.date.fromisoformat(as_of))["overdue_amount"]
+        assert found.to_dict() == {"X": amount}, as_of
 
 
 def test_the_posting_lag_holds_for_dues():

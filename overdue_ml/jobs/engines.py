@@ -1,0 +1,366 @@
+"""What carries out the tasks of a batch: this process, several on this machine, Dask, or Spark.
+
+A task is a number and gives a dictionary; where and in what order tasks run changes nothing of a result.
+"""
+
+from __future__ import annotations
+
+import os
+import pickle
+import socket
+import sys
+import threading
+import time
+import traceback
+import warnings
+from collections import Counter
+from collections.abc import Callable, Generator, Iterator, Sequence
+from concurrent.futures import CancelledError, ThreadPoolExecutor, as_completed
+from contextlib import closing, contextmanager, suppress
+from dataclasses import dataclass, field
+from functools import cache, partial
+from importlib.metadata import version
+from typing import Any
+
+from overdue_ml.config import BatchConfig
+from overdue_ml.errors import ConfigError, OverdueMLError
+
+Facts = dict[str, Any]
+Task = Callable[[int], Facts]
+#: How often a task is tried whose process was lost.
+_ATTEMPTS = 4
+#: Seconds in which Dask's scheduler or Spark's master has to answer.
+_PATIENCE = 10
+#: Jobs that stand in Spark's queue at once; each keeps a thread of this process.
+_SPARK_JOBS = 256
+
+
+def run_tasks(task: Task, numbers: Sequence[int], config: BatchConfig) -> Iterator[Facts]:
+    """Carry out a task for each number; results come as they are ready.
+
+    Parameters
+    ----------
+    task : callable
+        Can be sent to another process. Doing it twice does no harm.
+    numbers : sequence of int
+    config : BatchConfig
+
+    Yields
+    ------
+    dict
+
+    Raises
+    ------
+    ConfigError
+        If the engine is not installed or cannot be reached.
+    OverdueMLError
+        If processes were lost again and again, or could not take up the task.
+    Exception
+        What a task raised.
+    """
+    if config.engine == "local" and (config.workers == 1 or len(numbers) < 2):
+        yield from map(task, numbers)
+        return
+    # Closed here and now, so that nothing goes on elsewhere after an error.
+    with closing(_elsewhere(_Guarded(task), numbers, config)) as results:
+        for found in results:
+            # An engine would do such a task again and again, and say of it what it has in mind.
+            if isinstance(found, Exception):
+                raise found
+            yield found
+
+
+@dataclass(frozen=True)
+class _Guarded:
+    """A task whose errors come back as results; refuses to run in another version of the package."""
+
+    task: Task
+    version: str = field(default_factory=lambda: version("overdue_ml"))
+
+    def __call__(self, number: int) -> Facts | Exception:
+        here = version("overdue_ml")
+        if here != self.version:
+            return ConfigError(
+                f"overdue_ml {here} is installed on a worker",
+                where=socket.gethostname(),
+                expected=f"overdue_ml {self.version}, as where the run was started",
+            )
+        try:
+            return self.task(number)
+        except Exception as error:
+            return _portable(error)
+
+
+def _portable(error: Exception) -> Exception:
+    """An error that can be sent; a bug with its traceback from here."""
+    if not isinstance(error, OverdueMLError | OSError):
+        error.add_note("".join(traceback.format_exception(error)))
+    try:
+        pickle.loads(pickle.dumps(error))  # noqa: S301 - its own bytes
+    except Exception:
+        return RuntimeError("".join(traceback.format_exception(error)))
+    return error
+
+
+_GuardedTask = Callable[[int], Facts | Exception]
+_Results = Generator[Facts | Exception, None, None]
+
+
+def _elsewhere(task: _GuardedTask, numbers: Sequence[int], config: BatchConfig) -> _Results:
+    if config.engine == "dask":
+        yield from _on_dask(task, numbers, config)
+    elif config.engine == "spark":
+        yield from _on_spark(task, numbers, config)
+    else:
+        yield from _on_this_machine(task, numbers, config)
+
+
+def _on_this_machine(task: _GuardedTask, numbers: Sequence[int], config: BatchConfig) -> _Results:
+    from joblib.externals.loky.process_executor import BrokenProcessPool, TerminatedWorkerError
+
+    left, losses = list(numbers), Counter[int]()
+    while left:
+        # One process would be this one, and its loss that of the run.
+        n_workers = max(2, min(config.workers, len(left)))
+        try:
+            with _side_by_side(task, list(left), n_workers) as results:
+                for number, found in results:
+                    left.remove(number)
+                    yield found
+        except TerminatedWorkerError as error:
+            # Tasks begin in order: it was one of these.
+            losses.update(left[:n_workers])
+            if max(losses.values()) == _ATTEMPTS:
+                raise _lost("a process of this machine") from error
+        except BrokenProcessPool as error:
+            raise _refused("a process of this machine", error) from error
+
+
+@contextmanager
+def _side_by_side(
+    task: _GuardedTask, numbers: Sequence[int], n_workers: int
+) -> Iterator[Iterator[tuple[int, Facts | Exception]]]:
+    from joblib import Parallel, delayed
+
+    parallel = Parallel(n_workers, backend="loky", batch_size=1, return_as="generator_unordered")
+    results = parallel(delayed(_numbered)(task, number, os.getpid()) for number in numbers)
+    try:
+        yield results
+    finally:
+        with warnings.catch_warnings():
+            # joblib's advice to ask for less, where an error leaves tasks undone.
+            warnings.simplefilter("ignore", UserWarning)
+            results.close()
+
+
+def _numbered(task: _GuardedTask, number: int, parent: int) -> tuple[int, Facts | Exception]:
+    _end_with(parent)
+    return number, task(number)
+
+
+@cache
+def _end_with(parent: int) -> None:
+    """End this process soon after the one that started it, which may be killed without a word."""
+
+    def watch() -> None:
+        while os.getppid() == parent:
+            time.sleep(0.5)
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
+
+
+def threads_of(config: BatchConfig) -> int:
+    """Threads of each process."""
+    cores = os.cpu_count() or 1
+    return config.threads or max(1, cores // config.workers if config.workers > 1 else cores)
+
+
+def needs_processes(config: BatchConfig) -> bool:
+    """Whether tasks leave this process, so that all they need must be sent along."""
+    return config.engine != "local" or config.workers > 1
+
+
+def _on_dask(task: _GuardedTask, numbers: Sequence[int], config: BatchConfig) -> _Results:
+    try:
+        import cloudpickle
+        import dask
+        import distributed
+        from distributed.scheduler import KilledWorker
+    except ImportError as error:
+        raise _missing("dask", "dask") from error
+    as_finished: Any = distributed.as_completed
+    # Not scattered: that is lost with the workers that hold it, and nothing can make it again. And in a
+    # function of no module, so that a scheduler without this package can pass it on.
+    packed = cloudpickle.dumps(task)
+    with (
+        # It may hold a value of every customer; there is nothing to warn of.
+        dask.config.set({"distributed.admin.large-graph-warning-threshold": "1TB"}),
+        _dask_client(config) as client,
+    ):
+        try:
+            # Not kept in a list: what was fetched would be made again whenever its worker is lost.
+            for future in as_finished(
+                client.map(lambda number: pickle.loads(packed)(number), numbers, pure=False),  # noqa: S301
+                loop=client.loop,
+            ):
+                yield future.result()
+        except KilledWorker as error:
+            raise _lost("a worker of Dask") from error
+        except CancelledError as error:
+            raise OverdueMLError(
+                "Dask's scheduler was lost before all buckets were finished",
+                next_step="run again when it is there: finished buckets are kept",
+            ) from error
+        except Exception as error:
+            raise _refused("a worker of Dask", error) from error
+
+
+@contextmanager
+def _dask_client(config: BatchConfig) -> Iterator[Any]:
+    from distributed import Client, LocalCluster
+
+    client_type: Any = Client
+    if config.address is not None:
+        try:
+            client = client_type(config.address, timeout=_PATIENCE, set_as_default=False)
+        except (OSError, ValueError) as error:
+            raise ConfigError(
+                f"Dask's scheduler does not answer: {type(error).__name__}",
+                where=f"address: {config.address}",
+                expected="tcp://host:port",
+            ) from error
+        with client:
+            yield client
+        return
+    cluster_type: Any = LocalCluster
+    with (
+        cluster_type(
+            n_workers=config.workers,
+            threads_per_worker=1,
+            # Dask would give each its share of the machine by cores, and pause it for good above that.
+            memory_limit=None,
+            dashboard_address="127.0.0.1:0",
+            host="127.0.0.1",
+        ) as cluster,
+        client_type(cluster, set_as_default=False) as client,
+    ):
+        yield client
+
+
+def _on_spark(task: _GuardedTask, numbers: Sequence[int], config: BatchConfig) -> _Results:
+    try:
+        from py4j.protocol import Py4JError
+        from pyspark import cloudpickle
+        from pyspark.errors import PySparkException
+    except ImportError as error:
+        raise _missing("pyspark", "spark") from error
+    with _spark_context(config) as context, ThreadPoolExecutor(min(len(numbers), _SPARK_JOBS)) as pool:
+        pack: Any = cloudpickle.dumps
+        packed = context.broadcast(pack(task))
+        spread = context.parallelize(numbers, len(numbers)).map(partial(_unpack_and_call, packed))
+        group = f"overdue-ml {os.getpid()} {id(spread)}"
+
+        # One job of all would tell nothing before its end.
+        def run(place: int) -> Facts | Exception:
+            context.setJobGroup(group, f"overdue-ml score, bucket {numbers[place]}")
+            found: Facts | Exception = context.runJob(spread, list, [place])[0]
+            return found
+
+        jobs = [pool.submit(run, place) for place in range(len(numbers))]
+        try:
+            for job in as_completed(jobs):
+                yield job.result()
+        except Py4JError as error:
+            raise _lost("a worker of Spark") from error
+        except PySparkException as error:
+            raise _refused("a worker of Spark", error) from error
+        finally:
+            pool.shutdown(wait=False, cancel_futures=True)
+            if not all(job.done() for job in jobs):
+                # Where Spark itself is gone, what was said before is what counts.
+                with suppress(Exception):
+                    context.cancelJobGroup(group)
+
+
+def _unpack_and_call(packed: Any, number: int) -> Facts | Exception:
+    found: Facts | Exception = pickle.loads(packed.value)(number)  # noqa: S301 - sent by this very run
+    return found
+
+
+@contextmanager
+def _spark_context(config: BatchConfig) -> Iterator[Any]:
+    from py4j.protocol import Py4JError
+    from pyspark.errors import PySparkException
+    from pyspark.sql import SparkSession
+
+    active = SparkSession.getActiveSession()
+    if active is not None:
+        try:
+            context = active.sparkContext
+        except PySparkException as error:
+            raise ConfigError("a session of Spark Connect cannot carry out a batch") from error
+        yield context
+        return
+    address = config.address or f"local[{config.workers},{_ATTEMPTS}]"
+    _must_answer(address)
+    # Spark would start the interpreter that it finds first, which need not be this one.
+    os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
+    settings: dict[str, Any] = {"spark.ui.enabled": "false", "spark.ui.showConsoleProgress": "false"}
+    if config.address is None:
+        settings |= {"spark.driver.host": "127.0.0.1", "spark.driver.bindAddress": "127.0.0.1"}
+    try:
+        with warnings.catch_warnings():
+            # Of pandas 3, none of which goes through Spark here.
+            warnings.filterwarnings("ignore", "PySpark does not yet fully support pandas", FutureWarning)
+            builder = SparkSession.builder.appName("overdue-ml score").master(address)
+            session = builder.config(map=settings).getOrCreate()
+    except (PySparkException, Py4JError) as error:
+        raise ConfigError(
+            f"Spark cannot be started: {type(error).__name__}",
+            where=f"address: {address}",
+            expected="Java 17 or later, and a master as local[4], spark://host:port or yarn",
+        ) from error
+    try:
+        yield session.sparkContext
+    finally:
+        session.stop()
+
+
+def _must_answer(address: str) -> None:
+    """Spark itself would try a master for a minute, and then say something else."""
+    if not address.startswith("spark://"):
+        return
+    for place in address.removeprefix("spark://").split(","):
+        host, _, port = place.rpartition(":")
+        try:
+            socket.create_connection((host, int(port)), timeout=_PATIENCE).close()
+            return
+        except (OSError, ValueError):
+            continue
+    raise ConfigError(
+        "Spark's master does not answer", where=f"address: {address}", expected="spark://host:port"
+    )
+
+
+def _lost(who: str) -> OverdueMLError:
+    return OverdueMLError(
+        f"{who} was lost before its bucket was finished, {_ATTEMPTS} times",
+        next_step="run again: finished buckets are kept; if it happens again, take smaller buckets",
+    )
+
+
+def _refused(who: str, error: Exception) -> OverdueMLError:
+    return OverdueMLError(
+        f"{who} could not take up its bucket: {type(error).__name__}",
+        expected="the same packages there as here, and the same folders under the same names",
+        next_step="read the log of the workers and run again; finished buckets are kept",
+    )
+
+
+def _missing(package: str, extra: str) -> ConfigError:
+    return ConfigError(
+        f"{package} is not installed",
+        where=f"engine: {extra}",
+        next_step=f"pip install 'overdue_ml[{extra}]'",
+    )

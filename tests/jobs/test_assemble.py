@@ -1,0 +1,197 @@
+"""Parts of buckets put together: the same rows in the same order and bytes, however they were cut."""
+
+from __future__ import annotations
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from overdue_ml.errors import OverdueMLError, RecordsError
+from overdue_ml.jobs.assemble import (
+    Merged,
+    merge,
+    part_tables,
+    rank_scores,
+    refuse_rejected,
+    rejected_tables,
+    sum_unknown,
+    with_reasons,
+    write_contributions,
+)
+from overdue_ml.jobs.parts import _write_arrow
+from overdue_ml.records import RuleResult, TableResult, ValidationReport
+
+IDS = st.text(st.characters(exclude_categories=["Cs"]), max_size=3)
+
+
+def table(ids, values=None) -> pa.Table:
+    values = list(range(len(ids))) if values is None else values
+    return pa.table({"customer_id": pa.array(ids, pa.string()), "x": pa.array(values, pa.float64())})
+
+
+def cut(whole: pa.Table, bucket: list[int]) -> list[pa.Table]:
+    """Rows of a sorted table by bucket; each part stays sorted."""
+    return [whole.filter(pa.array([b == number for b in bucket])) for number in range(4)]
+
+
+def sort(ids) -> list[str]:
+    """In the order of their UTF-8 bytes, as Arrow has it."""
+    return sorted(ids, key=lambda i: i.encode())
+
+
+@given(st.sets(IDS, min_size=1, max_size=30), st.data())
+@settings(max_examples=60)
+def test_however_rows_were_cut_they_come_back_in_order(ids, data):
+    whole = table(sort(ids))
+    bucket = data.draw(st.lists(st.integers(0, 3), min_size=len(ids), max_size=len(ids)))
+    merged = Merged.of(cut(whole, bucket))
+    assert merged.table().to_pydict() == whole.to_pydict()
+    rows = data.draw(st.integers(1, len(ids) + 1))
+    blocks = list(merged.blocks(rows))
+    assert [len(b) for b in blocks[:-1]] == [rows] * (len(blocks) - 1)
+    assert pa.concat_tables(blocks).to_pydict() == whole.to_pydict()
+
+
+def test_nobody_at_all():
+    merged = Merged.of([table([]), table([])])
+    assert list(merged.blocks()) == []
+    assert len(merged.order) == 0
+
+
+def test_a_customer_in_two_parts_is_noticed():
+    with pytest.raises(OverdueMLError, match="a customer was scored in two buckets"):
+        Merged.of([table(["a", "c"]), table(["b", "c"])])
+    assert Merged.of([table(["a", "c"]), table(["b", "d"])]).order.tolist() == [0, 2, 1, 3]
+
+
+@pytest.mark.parametrize("n_parts", [1, 2, 5])
+def test_contributions_have_the_same_bytes_from_any_parts(tmp_path, n_parts, monkeypatch):
+    """Also where a block ends in the middle of a part, and where parts stand in other files."""
+    monkeypatch.setattr("overdue_ml.jobs.assemble.BLOCK_ROWS", 7)
+    n = 40
+    whole = table([f"{i:03}" for i in range(n)], np.random.default_rng(0).normal(size=n).tolist())
+    bucket = [i * 7 % n_parts for i in range(n)]
+    for number, part in enumerate(cut(whole, bucket) if n_parts < 5 else cut(whole, [b % 4 for b in bucket])):
+        _write_arrow(part, tmp_path / f"{number:05d}.contributions.arrow")
+    write_contributions(merge(tmp_path, range(6), "contributions"), tmp_path / "parts.parquet")
+    write_contributions(
+        Merged.of([whole.replace_schema_metadata({"pandas": "3"})]), tmp_path / "whole.parquet"
+    )
+    assert (tmp_path / "parts.parquet").read_bytes() == (tmp_path / "whole.parquet").read_bytes()
+    assert pq.read_table(tmp_path / "parts.parquet").to_pydict() == whole.to_pydict()
+    assert pq.ParquetFile(tmp_path / "parts.parquet").num_row_groups == 6
+
+
+def test_without_contributions_there_is_no_file(tmp_path):
+    write_contributions(merge(tmp_path, range(3), "contributions"), tmp_path / "none.parquet")
+    assert not (tmp_path / "none.parquet").exists()
+
+
+def scores(ids, log_odds) -> pa.Table:
+    return pa.table(
+        {"customer_id": ids, "log_odds": log_odds, "tier": ["low"] * len(ids), "z": [0] * len(ids)}
+    )
+
+
+def test_the_riskiest_is_first_and_ties_go_to_the_smaller_id():
+    ranked = rank_scores(scores(["a", "b", "c", "d"], [0.5, 2.0, 2.0, -1.0]))
+    assert ranked.column("rank").to_pylist() == [3, 1, 2, 4]
+    assert ranked.column_names == ["customer_id", "log_odds", "tier", "rank", "z"]
+
+
+def reasons(ids, log_odds, codes) -> pa.Table:
+    parts = [None if code is None else 0.5 for code in codes]
+    return pa.table(
+        {
+            "customer_id": ids,
+            "log_odds": log_odds,
+            "reason_1_code": pa.array(codes, pa.string()),
+            "reason_1_contribution": pa.array(parts, pa.float64()),
+        }
+    )
+
+
+def test_reasons_go_to_those_who_were_explained_and_nobody_else():
+    before = reasons(["a", "b", "c"], [0.1, 0.2, 0.3], [None] * 3)
+    after = with_reasons(before, reasons(["a", "c"], [0.1, 0.3], ["LATE", "INCOME"]))
+    assert after.column("reason_1_code").to_pylist() == ["LATE", None, "INCOME"]
+    assert after.column("reason_1_contribution").to_pylist() == [0.5, None, 0.5]
+    assert after.column_names == before.column_names
+
+
+def test_a_score_that_came_out_otherwise_the_second_time_is_noticed():
+    before = reasons(["a", "b"], [0.1, 0.2], [None] * 2)
+    with pytest.raises(OverdueMLError, match="came out otherwise"):
+        with_reasons(before, reasons(["b"], [np.nextafter(0.2, 1.0)], ["LATE"]))
+
+
+def report(rows: int, rejected: int, keys: tuple[str, ...] = ()) -> dict:
+    """What one bucket says of its statements."""
+    found = ValidationReport(
+        0.5,
+        [TableResult("statements", rows, rows - rejected, rejected)],
+        [RuleResult("statements", "dpd_not_negative", "dpd is not negative", rows, rejected, keys)],
+    )
+    return {"validated": found.to_dict()}
+
+
+class TestRejected:
+    def test_the_share_is_that_of_all_buckets_together(self):
+        """3 of 4 rows of one bucket, 3 of 1,000 of both."""
+        facts = [report(4, 3, ("k1", "k2", "k3")), report(996, 0), {"rows": 1}]
+        refuse_rejected(facts, 0.003)
+        with pytest.raises(
+            RecordsError, match=r"3 of 1000 rows of 'statements' were rejected \(0.30%"
+        ) as caught:
+            refuse_rejected(facts, 0.0029)
+        assert "dpd_not_negative 3 (first: k1, k2, k3)" in str(caught.value)
+        refuse_rejected([], 0.0)
+
+    def test_rows_of_all_buckets_are_kept_though_their_columns_differ(self, tmp_path):
+        _write_arrow(pa.table({"a": ["1"], "rule": ["x"]}), tmp_path / "00000.rejected.accounts.arrow")
+        _write_arrow(
+            pa.table({"a": ["2"], "b": ["3"], "rule": ["y"]}), tmp_path / "00002.rejected.accounts.arrow"
+        )
+        _write_arrow(pa.table({"c": [1]}), tmp_path / "00002.rejected.payments.arrow")
+        found = rejected_tables(tmp_path, range(3))
+        assert found["accounts"].to_pylist() == [
+            {"a": "1", "rule": "x", "b": None},
+            {"a": "2", "rule": "y", "b": "3"},
+        ]
+        assert found["payments"].num_rows == 1
+        assert [sorted(t) for t in part_tables(tmp_path, range(3), "rejected")] == [
+            ["accounts"], ["accounts", "payments"],
+        ]  # fmt: skip
+
+
+def test_unknown_categories_are_summed_by_feature():
+    facts = [{"unknown_categories": {"b": 1, "a": 2}}, {}, {"unknown_categories": {"b": 3}}]
+    assert sum_unknown(facts) == {"a": 2, "b": 4}
+    assert list(sum_unknown(facts)) == ["a", "b"]
+
+
+def test_a_part_that_was_cut_short_is_not_read_as_one(tmp_path):
+    path = tmp_path / "00000.scores.arrow"
+    _write_arrow(table(["a", "b"]), path)
+    assert merge(tmp_path, [0], "scores").table().num_rows == 2
+    path.write_bytes(path.read_bytes()[:-20])
+    with pytest.raises((OSError, pa.ArrowException)):
+        merge(tmp_path, [0], "scores")
+
+
+def test_no_unfinished_part_is_left_where_writing_fails(tmp_path, monkeypatch):
+    path = tmp_path / "00000.scores.arrow"
+    _write_arrow(table(["old"]), path)
+    before = path.read_bytes()
+
+    def refuse(*args, **options):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("overdue_ml.jobs.parts.pa.ipc.new_file", refuse)
+    with pytest.raises(OSError, match="No space left"):
+        _write_arrow(table(["new"]), path)
+    assert [p.name for p in tmp_path.iterdir()] == [path.name]
+    assert path.read_bytes() == before
