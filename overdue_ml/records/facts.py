@@ -5,13 +5,17 @@ from __future__ import annotations
 import datetime as dt
 
 import duckdb
+import numpy as np
+import numpy.typing as npt
 import pandas as pd
 import pyarrow as pa
+import pyarrow.compute as pc
 
+from overdue_ml.records._ledger import NEVER, Int64Array
 from overdue_ml.records.contracts import CONTRACTS
-from overdue_ml.records.histories import iter_histories
 from overdue_ml.records.load import Records
-from overdue_ml.records.settlement import UNITS
+from overdue_ml.records.state_columns import ACCOUNT, DUE, DUE_DATE, FROM, NONE, PAID, SETTLED, UNITS, UNTIL
+from overdue_ml.records.states import read_unsettled
 
 #: From which of its dates a row without ``known_on`` is known. Of labels nobody can tell.
 KNOWN_FROM: dict[str, str] = {
@@ -121,7 +125,7 @@ def compute_next_due(records: Records, as_of: dt.date) -> pd.DataFrame:
     if "statements" in records:
         parts.append(_statement_dues(records, as_of))
     if "instalments" in records and "payments" in records:
-        parts += _instalment_dues(records, as_of)
+        parts.append(_instalment_dues(records, as_of))
     if not parts:
         return _NO_NEXT_DUE.copy()
     with duckdb.connect() as con:
@@ -171,27 +175,49 @@ def _statement_dues(records: Records, as_of: dt.date) -> pa.Table:
         ).to_arrow_table()
 
 
-def _instalment_dues(records: Records, as_of: dt.date) -> list[pa.Table]:
-    """Per customer and due date what instalments are short by, a part of the book at a time."""
-    found = []
-    for part in iter_histories(records, as_of=as_of):
-        with duckdb.connect() as con:
-            con.register("part", part)
-            con.execute("SET VARIABLE as_of = ?", [as_of])
-            # Summed in the whole units of settlement, so exactly.
-            found.append(
-                con.sql(
-                    f"""
-                    SELECT customer_id, CASE WHEN NOT is_settled THEN due_date END AS due_date,
-                        sum(round(shortfall_amount * {UNITS})) / {UNITS} AS due_amount,
-                        due_amount AS exposure_amount,
-                        max(CASE WHEN is_settled THEN 0
-                            ELSE greatest(getvariable('as_of') - due_date, 0) END)::INTEGER AS dpd,
-                        min(CASE WHEN is_settled AND amount_due > 0 AND part.due_date > getvariable('as_of')
-                            THEN part.due_date END) AS paid_due_date
-                    FROM part WHERE from_date <= getvariable('as_of') AND until_date > getvariable('as_of')
-                    GROUP BY customer_id, CASE WHEN NOT is_settled THEN due_date END
-                    """
-                ).to_arrow_table()
-            )
-    return found
+def _instalment_dues(records: Records, as_of: dt.date) -> pa.Table:
+    """Per customer and due date what instalments are short by; the settled ones together, without a date."""
+    day = (as_of - dt.date(1970, 1, 1)).days
+    unsettled = read_unsettled(records, as_of=as_of)
+    customers = unsettled.customers.dictionary_encode()
+    # A customer who is not known comes last, and is one more customer.
+    customer_of = pc.fill_null(customers.indices, len(customers.dictionary)).to_numpy()
+
+    def add_up(states: Int64Array, order: Int64Array) -> list[Int64Array]:
+        now = states[order[(states[order, FROM] <= day) & (day < states[order, UNTIL])]]
+        settled = now[:, SETTLED] != 0
+        customer, due_date = customer_of[now[:, ACCOUNT]], np.where(settled, NONE, now[:, DUE_DATE])
+        rows = np.lexsort((due_date, customer))
+        now, settled, customer, due_date = now[rows], settled[rows], customer[rows], due_date[rows]
+        is_new = (np.diff(customer, prepend=-1) != 0) | (np.diff(due_date, prepend=NONE) != 0)
+        first = np.flatnonzero(is_new)
+        late = np.where(settled, 0, np.maximum(day - due_date, 0))
+        paid_ahead = settled & (now[:, DUE] > 0) & (now[:, DUE_DATE] > day)
+        return [
+            customer[first],
+            due_date[first],
+            # Whole units, so exactly.
+            np.add.reduceat(now[:, DUE] - now[:, PAID], first),
+            np.maximum.reduceat(late, first),
+            np.minimum.reduceat(np.where(paid_ahead, now[:, DUE_DATE], NEVER), first),
+        ]
+
+    columns = zip(*unsettled.visit(add_up), strict=True)
+    customer, due_date, short, dpd, paid_due_date = (np.concatenate(parts) for parts in columns)
+    amount = pa.array(short / UNITS)
+    return pa.table(
+        {
+            "customer_id": customers.dictionary.take(
+                pa.array(customer, mask=customer == len(customers.dictionary))
+            ),
+            "due_date": _dates(due_date, due_date != NONE),
+            "due_amount": amount,
+            "exposure_amount": amount,
+            "dpd": pa.array(dpd.astype(np.int32)),
+            "paid_due_date": _dates(paid_due_date, paid_due_date != NEVER),
+        }
+    )
+
+
+def _dates(days: Int64Array, known: npt.NDArray[np.bool_]) -> pa.Array:
+    return pa.array(days.astype(np.int32), pa.int32(), mask=~known).cast(pa.date32())
