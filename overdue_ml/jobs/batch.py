@@ -138,6 +138,12 @@ class Run:
         write_json(manifest, whole / MANIFEST)
         return manifest
 
+    def tidy_up(self, *, keep_parts: bool) -> None:
+        """After a failed attempt leave nothing but finished parts: no copy of records, no empty folder."""
+        finished = keep_parts and any(self.building.glob("parts-*/*.json"))
+        for path in (self.building / "model", self.building / "records") if finished else (self.building,):
+            shutil.rmtree(path, ignore_errors=True)
+
     def _writer(self, parts: Path) -> PartWriter:
         """The task of a bucket, with all that it needs in this process or another."""
         batch, model = self.settings.batch, self.registered.model

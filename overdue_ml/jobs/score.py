@@ -256,8 +256,8 @@ def run_score(
             run = Run(book, as_of, registered, settings, own, identity, building, progress, earlier)
             try:
                 manifest = run.build(str(source) if isinstance(source, Path) else None)
-            except NothingToScoreError:
-                shutil.rmtree(run.building, ignore_errors=True)
+            except BaseException as error:
+                run.tidy_up(keep_parts=not isinstance(error, NothingToScoreError))
                 raise
             target = publish(run.building / "whole", out, day)
             shutil.rmtree(run.building, ignore_errors=True)

@@ -283,7 +283,7 @@ def write_buckets(records: Records, to: Path, n_buckets: int) -> Bucketed:
         raise ConfigError(
             f"the buckets cannot be written: {error.strerror or error}",
             where=str(to),
-            next_step="free some space or choose another --to",
+            next_step="free some space or choose another folder",
         ) from error
     return open_buckets(to)
 

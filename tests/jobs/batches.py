@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-import dataclasses
+import shutil
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+
+import pandas as pd
 
 from overdue_ml.config import BatchConfig, RemindersConfig, ScoreConfig
 from overdue_ml.jobs.score import ScoreSettings
@@ -19,11 +22,6 @@ def settings(*, explain: str = "all", reminders: dict[str, Any] | None = None, *
     )
 
 
-def with_score(given: ScoreSettings, **changes: Any) -> ScoreSettings:
-    """The same with other settings of the scores."""
-    return dataclasses.replace(given, score=given.score.model_copy(update=changes))
-
-
 def tree(folder: Path) -> dict[str, tuple[int, bytes]]:
     """Every name below with the time of its last change, and what stands in it."""
     return {
@@ -35,3 +33,23 @@ def tree(folder: Path) -> dict[str, tuple[int, bytes]]:
 def names(folder: Path) -> list[str]:
     """What stands directly in a folder."""
     return sorted(p.name for p in folder.iterdir())
+
+
+def copy_records(records: Path, to: Path, **change: Callable[[pd.DataFrame], pd.DataFrame]) -> Path:
+    """The records, with what a function makes of some tables."""
+    shutil.copytree(records, to)
+    for name, edit in change.items():
+        edit(pd.read_csv(to / f"{name}.csv", dtype=str)).to_csv(to / f"{name}.csv", index=False)
+    return to
+
+
+def first_customers(records: Path, to: Path, n: int) -> Path:
+    """The first customers of the records."""
+    accounts = pd.read_csv(records / "accounts.csv", dtype=str).head(n)
+    keep = {key: accounts[key] for key in ("customer_id", "account_id")}
+
+    def kept(frame: pd.DataFrame) -> pd.DataFrame:
+        key = "customer_id" if "customer_id" in frame else "account_id"
+        return frame[frame[key].isin(keep[key])]
+
+    return copy_records(records, to, accounts=kept, customers=kept, labels=kept, statements=kept)
