@@ -8,11 +8,16 @@ import pandas as pd
 import pytest
 
 from overdue_ml import cli
+from overdue_ml.explain import pay_next_dues
 from overdue_ml.features import FeatureBuilder, build_features, default_registry, ranks_of
 from overdue_ml.jobs.explain import run_explain
 from overdue_ml.jobs.monitor import run_monitor
+from overdue_ml.jobs.replay import run_replay
+from overdue_ml.jobs.whatif import run_what_if
 from overdue_ml.records import load_records, simulate_to
 from overdue_ml.tracking import load_model, open_store
+
+from .conftest import digests
 
 AS_OF = "2022-10-31"
 SETTINGS = {
@@ -77,6 +82,40 @@ def test_scores_are_of_ranks_in_the_whole_book_of_the_date(line, model):
     # The ranks matter: with others the score is another.
     moved = alone.assign(**{name: 0.99 for name in names if name.endswith("_rank")})
     assert not np.isclose(model.classifier.decision_function(moved)[0], scores.loc[one, "log_odds"])
+
+
+@pytest.fixture(scope="module")
+def cut(line):
+    """The same scores from three buckets, by two processes."""
+    to, out = line / "prepared", line / "cut"
+    assert run("prepare", "--records", line / "lender", "--to", to, "--buckets", 3) == 0
+    words = ("--as-of", AS_OF, "--model", "overdue@challenger", "--models", line / "models")
+    assert run("score", "--records", to, *words, "--out", out, "--workers", 2) == 0
+    return out / f"as_of={AS_OF}"
+
+
+def test_buckets_and_processes_change_no_byte(line, cut):
+    whole = line / "out" / f"as_of={AS_OF}"
+    ours, theirs = digests(cut), digests(whole)
+    del ours["manifest.json"], theirs["manifest.json"]
+    assert ours == theirs
+    keys = [json.loads((folder / "manifest.json").read_text())["run_key"] for folder in (cut, whole)]
+    assert keys[0] == keys[1]
+
+
+def test_a_score_from_buckets_is_told_and_replayed_on_the_whole_book(line, cut, tmp_path):
+    """Of one bucket alone the ranks would be others."""
+    customer_id = pd.read_parquet(cut / "scores.parquet")["customer_id"].iloc[9]
+    one, other = (
+        run_explain(folder, customer_id, out=tmp_path / f"{folder.parent.name}.html").path.read_text()
+        for folder in (cut, line / "out" / f"as_of={AS_OF}")
+    )
+    assert one == other
+    day, source = dt.date.fromisoformat(AS_OF), line / "prepared"
+    assert run_replay(cut, customer_id, day, source, line / "models").differences == []
+    assert (
+        run_what_if(cut, customer_id, line / "models", [pay_next_dues(1)]).answer.customer_id == customer_id
+    )
 
 
 @pytest.mark.parametrize("lang", ["en", "zh"])
