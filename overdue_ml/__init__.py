@@ -51,7 +51,9 @@ if TYPE_CHECKING:
     from overdue_ml.model import OverdueClassifier as OverdueClassifier
     from overdue_ml.model import tune as tune
     from overdue_ml.monitoring import AgedBook as AgedBook
+    from overdue_ml.monitoring import Campaign as Campaign
     from overdue_ml.monitoring import compute_book as compute_book
+    from overdue_ml.monitoring import estimate_campaign as estimate_campaign
     from overdue_ml.records import Records as Records
     from overdue_ml.records import SettlementRules as SettlementRules
     from overdue_ml.records import compute_facts as compute_facts
@@ -60,6 +62,7 @@ if TYPE_CHECKING:
     from overdue_ml.records import simulate as simulate
     from overdue_ml.records import simulate_to as simulate_to
     from overdue_ml.reminders import collect_inputs as collect_inputs
+    from overdue_ml.reminders import fit_uplift as fit_uplift
     from overdue_ml.reminders import rank_customers as rank_customers
     from overdue_ml.reports import plot_dependence as plot_dependence
     from overdue_ml.reports import plot_importance as plot_importance
@@ -72,6 +75,7 @@ __version__ = "0.1.0"
 
 _HOME = {
     "AgedBook": "monitoring",
+    "Campaign": "monitoring",
     "FeatureBuilder": "features",
     "FeatureSelector": "model",
     "FunctionFeature": "features",
@@ -99,9 +103,11 @@ _HOME = {
     "compute_reason_importance": "explain",
     "compute_segment_reasons": "explain",
     "compute_swarm": "explain",
+    "estimate_campaign": "monitoring",
     "evaluate_scores": "metrics",
     "explain_scores": "explain",
     "feature_catalogue": "features",
+    "fit_uplift": "reminders",
     "flag_suspicious": "features",
     "label_customers": "labels",
     "load_config": "config",

@@ -1,4 +1,4 @@
-"""The verb about the book as it stands, and about what reminders did: no model is asked."""
+"""The verbs about the book as it stands, and about what reminders did and do."""
 
 from __future__ import annotations
 
@@ -122,3 +122,39 @@ def _report_campaign(
         print_json(campaign_json(result))
     else:
         typer.echo(campaign_text(result))
+
+
+@app.command()
+def uplift(
+    records: RecordsArg,
+    as_of: Annotated[str, typer.Option("--as-of", help="YYYY-MM-DD: outcomes known by the end of that day.")],
+    campaign: Annotated[str, typer.Option("--campaign", help="Learn from the holdout of this campaign.")],
+    scores: Annotated[Path, typer.Option("--scores", help="--out of 'overdue-ml score'.")],
+    out: Annotated[Path, typer.Option("--out", help="Folder of the new list; another one than --scores.")],
+    run: Annotated[
+        Path | None, typer.Option("--run", help="The run to rank; by default the last one up to the date.")
+    ] = None,
+    features: Annotated[
+        str | None, typer.Option("--features", help="Features that benefits go by too, as a,b.")
+    ] = None,
+    learner: Annotated[str, typer.Option("--learner", help="linear or forest.")] = "linear",
+    seed: Annotated[int, typer.Option("--seed")] = 0,
+    records_config: RecordsConfigArg = None,
+    as_json: JsonArg = False,
+) -> None:
+    """Rank the reminder list of a run by what reminders do, learned from a campaign's holdout."""
+    from overdue_ml.config import RecordsConfig, load_config
+    from overdue_ml.jobs.uplift import UpliftQuestion, run_uplift, uplift_json, uplift_text
+    from overdue_ml.records.dates import parse_date
+    from overdue_ml.reminders.uplift import check_learner
+
+    names = tuple(name.strip() for name in (features or "").split(",") if name.strip())
+    question = UpliftQuestion(scores, campaign, run, names, check_learner(learner), seed)
+    config = None if records_config is None else load_config(RecordsConfig, records_config)
+    day = parse_date(as_of, "--as-of")
+    with progress_on(as_json) as progress:
+        result = run_uplift(question, records, day, out, config=config, progress=progress)
+    if as_json:
+        print_json(uplift_json(result))
+    else:
+        typer.echo(uplift_text(result))

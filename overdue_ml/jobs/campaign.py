@@ -135,7 +135,7 @@ def run_campaign(
     progress.stage("reading runs")
     runs = read_runs(question, as_of)
     progress.stage("reading records")
-    records = _read(source, config or runs.records)
+    records = open_records(source, config or runs.records)
     progress.stage("reading outcomes")
     days = sorted({day.date() for day in pd.to_datetime(runs.arms["as_of_date"])})
     outcomes = label_customers(records, days, runs.labels)
@@ -171,7 +171,7 @@ def file_name(campaign: str) -> str:
     >>> file_name("spring_2024")
     'spring_2024'
     >>> file_name("../春")
-    '_-8d1bcd77'
+    '_-5d7bbce4'
     """
     plain = _PLAIN.sub("_", campaign)[:40]
     if plain == campaign:
@@ -201,7 +201,7 @@ def read_runs(question: CampaignQuestion, as_of: dt.date) -> CampaignRuns:
         If one of them is not as it was written.
     """
     last = min(as_of, question.until or as_of)
-    found = list(_manifests(question.scores))
+    found = list(finished_runs(question.scores))
     named = [(path, m) for path, m in found if _holdout(m).get("campaign") == question.name]
     mine = [(path, m) for path, m in named if dt.date.fromisoformat(m["as_of"]) <= last]
     drawn = [(path, m) for path, m in mine if _holdout(m).get("share")]
@@ -227,8 +227,14 @@ def read_runs(question: CampaignQuestion, as_of: dt.date) -> CampaignRuns:
     )
 
 
-def _manifests(scores: Path) -> list[tuple[Path, dict[str, Any]]]:
-    """Finished runs by date and number; a folder that cannot be read is no run."""
+def finished_runs(scores: Path) -> list[tuple[Path, dict[str, Any]]]:
+    """Folders and manifests of finished runs by date and number; a folder that cannot be read is no run.
+
+    Parameters
+    ----------
+    scores : Path
+        The folder in which they stand, or one of them.
+    """
     if (scores / MANIFEST).is_file():
         folders = [scores]
     else:
@@ -291,7 +297,8 @@ def _read_arms(folder: Path, manifest: dict[str, Any], campaign: str) -> pd.Data
     return arms[arms["campaign"] == campaign]
 
 
-def _read(source: Path | Records, config: RecordsConfig) -> Records:
+def open_records(source: Path | Records, config: RecordsConfig) -> Records:
+    """Records of a path, also of a folder of buckets, or as they are."""
     if isinstance(source, Records):
         return source
     return open_buckets(source, config).load_all() if is_bucketed(source) else load_records(source, config)

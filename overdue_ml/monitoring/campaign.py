@@ -175,8 +175,7 @@ def estimate_campaign(
     day, limits = parse_date(as_of), campaign.limits
     if not 0 < campaign.share < 1:
         raise ConfigError(f"a share of {campaign.share} is no holdout", expected="above 0 and below 1")
-    listed = _checked(arms)
-    rows = _with_outcomes(listed.drop_duplicates(["customer_id", "due"]), outcomes, day)
+    rows = campaign_rows(arms, outcomes, day)
     first = rows.drop_duplicates("customer_id")
     _refuse_few(first, rows, limits)
     ratio_p = _check_ratio(first, campaign)
@@ -198,8 +197,8 @@ def estimate_campaign(
         {
             "rows": len(counted),
             "customers": counted["customer_id"].nunique(),
-            "dates": listed["as_of_date"].nunique(),
-            "repeated": len(listed) - len(rows),
+            "dates": pd.to_datetime(arms["as_of_date"]).nunique(),
+            "repeated": len(arms) - len(rows),
             "already_overdue": len(rows) - len(counted),
         },
         None if contacts is None else count_contacts(counted, contacts, day),
@@ -208,6 +207,29 @@ def estimate_campaign(
         # 1.96 + 0.84 standard errors, of which the interval is 2 x 1.96 wide.
         float((overall["rate_high"] - overall["rate_low"]) * 2.8 / 3.92),
     )
+
+
+def campaign_rows(arms: pd.DataFrame, outcomes: pd.DataFrame, as_of: AsOf) -> pd.DataFrame:
+    """The dues of a campaign, each once, with what became of them.
+
+    Parameters
+    ----------
+    arms, outcomes, as_of
+        As for :func:`estimate_campaign`.
+
+    Returns
+    -------
+    DataFrame
+        Columns of the arms that count, and is_holdout, due (its day), verdict, matured_on; sorted by
+        customer_id and as_of_date.
+
+    Raises
+    ------
+    CampaignError
+        If an outcome is not final, or the arms make no sense.
+    """
+    listed = _checked(arms)
+    return _with_outcomes(listed.drop_duplicates(["customer_id", "due"]), outcomes, parse_date(as_of))
 
 
 def _checked(arms: pd.DataFrame) -> pd.DataFrame:
