@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 from overdue_ml.config import RecordsConfig, build_config
 from overdue_ml.errors import ConfigError, OverdueMLError, RecordsError
 from overdue_ml.records import bucket_of, is_bucketed, load_records, open_buckets, write_buckets
-from overdue_ml.records.buckets import BUCKETS
+from overdue_ml.records.sources import BUCKETS
 
 HOSTILE = [
     "=cmd|' /C calc'!A0",
@@ -244,6 +244,13 @@ class TestAnotherProgram:
         shutil.rmtree(raw / "accounts")
         with pytest.raises(RecordsError, match="no buckets of accounts"):
             open_buckets(raw)
+
+
+def test_who_reads_records_whole_says_that_these_are_in_buckets(prepared):
+    with pytest.raises(
+        RecordsError, match=r"the records are in buckets.*give the records that they were made"
+    ):
+        load_records(prepared.path)
 
 
 @pytest.mark.parametrize(
