@@ -41,9 +41,9 @@ _FOLDS = 3
 class UpliftLimits:
     """With less history nothing is fitted: effects of single customers are much less sure than their mean.
 
-    On six synthetic lenders a ranking learned from 1,300 rows in each arm, 200 of them overdue, saved up to 1.7
-    points of what can be saved less than one by risk, at some length of the list; one learned from 3,400 rows,
-    500 overdue, up to 0.2 (``benchmarks/uplift.py --history``).
+    On six synthetic lenders a ranking learned from 1,300 rows in each arm, 200 of them overdue, saved up to
+    1.7 points of what can be saved less than one by risk, at some length of the list; one learned from 3,400
+    rows, 500 overdue, up to 0.2 (``benchmarks/uplift.py --history``).
 
     Parameters
     ----------

@@ -179,6 +179,24 @@ def test_scores_that_changed_since_are_refused(line, tmp_path):
         run_uplift(UpliftQuestion(runs, "coin", run=run), records, LATER, tmp_path / "out", limits=FEW)
 
 
+def test_the_verb_prints_what_it_found(line, result, tmp_path, monkeypatch, capsys):
+    records, runs = line
+    (tmp_path / "records").mkdir()
+    for name, table in records.tables.items():
+        write_parquet(table, tmp_path / "records" / f"{name}.parquet")
+    monkeypatch.setattr("overdue_ml.reminders.uplift.UpliftLimits", lambda: FEW)
+    words = ["uplift", "--records", str(tmp_path / "records"), "--scores", str(runs), "--as-of", str(LATER)]
+    words += ["--campaign", "coin", "--json", "--out"]
+    assert cli.run([*words, str(tmp_path / "a")]) == 0
+    told = json.loads(capsys.readouterr().out, parse_constant=pytest.fail)
+    assert told["mean_benefit"] == result.model.mean_benefit
+    assert [row["saved"] for row in told["rankings"]] == result.rankings["saved"].tolist()
+    assert cli.run([*words[:-2], "--out", str(tmp_path / "b")]) == 0
+    assert "money saved (95 %)" in capsys.readouterr().out
+    written = (tmp_path / "a" / "as_of=2022-11-30" / "scores.parquet").read_bytes()
+    assert written == (result.folder / "scores.parquet").read_bytes()
+
+
 def test_the_verb_says_what_is_wrong(line, tmp_path, capsys):
     _, runs = line
     simulated = tmp_path / "records"
