@@ -26,8 +26,7 @@ import pyarrow.parquet as pq
 from overdue_ml.config import RecordsConfig, build_config
 from overdue_ml.errors import ConfigError, RecordsError
 from overdue_ml.records.contracts import CONTRACTS
-from overdue_ml.records.load import Records, load_part
-from overdue_ml.records.sources import BUCKETS
+from overdue_ml.records.load import BUCKETS, Records, load_part
 from overdue_ml.records.validate import ValidationReport
 
 _KIND = "overdue_ml buckets"

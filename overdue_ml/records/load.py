@@ -20,6 +20,8 @@ from overdue_ml.records.mapping import drop_raw_view, quote_text
 from overdue_ml.records.sources import stage_tables
 from overdue_ml.records.validate import ValidationReport, ordered_tables, validate_table
 
+#: Makes a folder one of buckets; see :mod:`overdue_ml.records.buckets`.
+BUCKETS = "buckets.json"
 #: For what DuckDB has to sort or look up, beside the tables themselves; it goes to disk beyond.
 _WORKING_MEMORY = "1GB"
 
@@ -183,6 +185,12 @@ def load_records(
     (True, 1)
     """
     source = Path(source) if isinstance(source, str) else source
+    if isinstance(source, Path) and (source / BUCKETS).is_file():
+        raise RecordsError(
+            "the records are in buckets, which are read for scoring and what follows from it only",
+            where=str(source),
+            next_step="give the records that they were made from",
+        )
     records = _load(source, config or RecordsConfig())
     if strict:
         records.report.raise_if_failed()

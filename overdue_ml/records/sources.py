@@ -27,8 +27,6 @@ from overdue_ml.records.contracts import CONTRACTS, HISTORIES
 from overdue_ml.records.mapping import check_mapping, create_raw_view, quote_name, quote_text
 
 CHECKSUMS = "SHA256SUMS"
-#: Makes a folder one of buckets; see :mod:`overdue_ml.records.buckets`.
-BUCKETS = "buckets.json"
 _DATABASE_ENDINGS = {".duckdb", ".db", ".ddb"}
 _FILE_ENDINGS = {".csv", ".parquet"}
 
@@ -102,12 +100,6 @@ def offered_tables(
     """
     if isinstance(source, Mapping):
         return {name: partial(_stage_frame, con, name, frame) for name, frame in source.items()}
-    if (source / BUCKETS).is_file():
-        raise RecordsError(
-            "the records are in buckets, which are read for scoring and what follows from it only",
-            where=str(source),
-            next_step="give the records that they were made from",
-        )
     if source.is_dir():
         return _offered_files(con, source, config)
     if source.suffix in _DATABASE_ENDINGS and source.is_file():

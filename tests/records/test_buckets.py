@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 from overdue_ml.config import RecordsConfig, build_config
 from overdue_ml.errors import ConfigError, OverdueMLError, RecordsError
 from overdue_ml.records import bucket_of, is_bucketed, load_records, open_buckets, write_buckets
-from overdue_ml.records.sources import BUCKETS
+from overdue_ml.records.buckets import BUCKETS
 
 HOSTILE = [
     "=cmd|' /C calc'!A0",
