@@ -17,7 +17,8 @@ import pytest
 
 from overdue_ml import cli
 from overdue_ml.errors import FeatureMismatchError, NothingToScoreError, OverdueMLError, RecordsError
-from overdue_ml.jobs.explain import run_explain
+from overdue_ml.jobs.cards import CardBook
+from overdue_ml.jobs.explain import run_explain, write_cards
 from overdue_ml.jobs.export import run_export
 from overdue_ml.jobs.prepare import run_prepare
 from overdue_ml.jobs.score import run_score
@@ -81,21 +82,20 @@ print(result.folder.name, result.already_done)
             process.stdin.flush()
         said = [process.communicate(timeout=120)[0].strip() for process in processes]
         assert [process.returncode for process in processes] == [0] * len(processes)
-        return sorted(said)
+        return said
 
-    def test_of_one_run_one_does_it_and_the_others_find_it_done(self, line, prepared, whole, tmp_path):
-        said = self.together(line, prepared, tmp_path, ["all"] * 3)
-        assert said == [f"{RUN} False", f"{RUN} True", f"{RUN} True"]
-        assert without_manifest(tmp_path / "out" / RUN) == without_manifest(whole.folder)
-        assert names(tmp_path / "out") == [RUN]
-
-    def test_different_runs_of_one_date_both_find_a_place(self, line, prepared, whole, tmp_path):
-        said = self.together(line, prepared, tmp_path, ["all", "none"])
-        assert said == [f"{RUN} False", f"{RUN}.run2 False"]
-        found = [without_manifest(tmp_path / "out" / name) for name in (RUN, f"{RUN}.run2")]
-        assert without_manifest(whole.folder) in found
-        assert sorted("contributions.parquet" in run for run in found) == [False, True]
-        assert names(tmp_path / "out") == [RUN, f"{RUN}.run2"]
+    def test_of_one_run_one_does_it_and_another_run_of_the_date_finds_its_own_place(
+        self, line, prepared, whole, tmp_path
+    ):
+        said = self.together(line, prepared, tmp_path, ["all", "all", "none"])
+        ours = {told.split()[0] for told in said[:2]}
+        assert sorted(told.split()[1] for told in said[:2]) == ["False", "True"]
+        assert len(ours) == 1
+        assert said[2].split() == [({RUN, f"{RUN}.run2"} - ours).pop(), "False"]
+        out = tmp_path / "out"
+        assert without_manifest(out / ours.pop()) == without_manifest(whole.folder)
+        assert "contributions.parquet" not in names(out / said[2].split()[0])
+        assert names(out) == [RUN, f"{RUN}.run2"]
 
 
 class TestSmallBooks:
@@ -289,17 +289,19 @@ class TestHostileIds:
         truly = set(pd.read_parquet(result.folder / "reminders.parquet")["customer_id"])
         assert {i for i in listed if i in truly} | {f"'{i}" for i in truly - listed} == listed
 
-    @pytest.mark.parametrize("customer_id", HOSTILE, ids=range(len(HOSTILE)))
-    def test_a_card_stays_in_its_folder_and_runs_nothing(self, result, customer_id, tmp_path):
-        before = set(names(result.folder.parent.parent))
-        card = run_explain(result.folder, customer_id)
-        assert card.path.parent == result.folder / "cards"
-        assert card.path.name == Path(card.path.name).name
-        text = card.path.read_text(encoding="utf-8")
-        assert "<script>alert" not in text
-        assert "<img src=x" not in text
-        assert ("{{ 7 * 7 }}" in text) == (customer_id == "{{ 7 * 7 }}")
-        assert set(names(result.folder.parent.parent)) == before
+    def test_cards_stay_in_their_folder_and_run_nothing(self, result):
+        root = result.folder.parent.parent
+        before = {p for p in root.rglob("*") if result.folder / "cards" not in p.parents}
+        cards = write_cards(CardBook(result.folder), HOSTILE)
+        assert len({card.path for card in cards}) == len(HOSTILE)
+        for customer_id, card in zip(HOSTILE, cards, strict=True):
+            assert card.path.parent == result.folder / "cards"
+            text = card.path.read_text(encoding="utf-8")
+            assert "<script>alert" not in text
+            assert "<img src=x" not in text
+            assert ("{{ 7 * 7 }}" in text) == (customer_id == "{{ 7 * 7 }}")
+        after = {p for p in root.rglob("*") if result.folder / "cards" not in p.parents}
+        assert after - before <= {result.folder / "cards"}
 
     def test_an_unknown_one_is_cut_short_in_the_error(self, result):
         with pytest.raises(OverdueMLError, match="was not scored in this run") as caught:

@@ -15,6 +15,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from overdue_ml.errors import OverdueMLError, RecordsError
+from overdue_ml.jobs.parts import read_part
 from overdue_ml.jobs.places import building_folder
 from overdue_ml.jobs.prepare import run_prepare
 from overdue_ml.jobs.score import plan_score, run_score
@@ -220,19 +221,37 @@ class TestInputs:
         assert run_score(few, AS_OF, champion, out, settings()).folder == first.folder
 
 
+@pytest.fixture(scope="module")
+def finished_parts(prepared, champion, tmp_path_factory):
+    """All parts of a run that was interrupted."""
+    out = tmp_path_factory.mktemp("begun") / "out"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("overdue_ml.jobs.batch.rank_scores", stop)
+        with pytest.raises(KeyboardInterrupt):
+            run_score(prepared, AS_OF, champion, out, settings())
+    (folder,) = out.iterdir()
+    return folder / "parts-3"
+
+
+@pytest.fixture
+def parts(finished_parts, tmp_path):
+    """The same, to be spoilt."""
+    return Path(shutil.copytree(finished_parts, tmp_path / "parts"))
+
+
 class TestDamagedState:
     """What an attempt left that was interrupted, or somebody damaged since."""
 
     @pytest.fixture
-    def begun(self, prepared, champion, tmp_path, monkeypatch):
+    def begun(self, parts, prepared, champion, tmp_path):
         """A folder in which all parts of a run are finished."""
-        with monkeypatch.context() as patch:
-            patch.setattr("overdue_ml.jobs.batch.rank_scores", stop)
-            with pytest.raises(KeyboardInterrupt):
-                run_score(prepared, AS_OF, champion, tmp_path / "out", settings())
-        (folder,) = (tmp_path / "out").iterdir()
-        assert plan_score(prepared, AS_OF, champion, tmp_path / "out", settings()).n_ready == 3
-        return folder / "parts-3"
+        out = tmp_path / "out"
+        key = plan_score(prepared, AS_OF, champion, out, settings()).run_key
+        folder = building_folder(out, "2005-09-30", key) / "parts-3"
+        folder.parent.mkdir(parents=True)
+        shutil.move(parts, folder)
+        assert plan_score(prepared, AS_OF, champion, out, settings()).n_ready == 3
+        return folder
 
     def finish(self, prepared, champion, begun, whole) -> list[bool]:
         """Which buckets the next attempt found finished; its bytes are those of an undisturbed run."""
@@ -248,29 +267,40 @@ class TestDamagedState:
         ["", "{", "null", "[]", "7", "{}", '{"run_key": "x", "files": {}}', "\x00\xff", "[" * 50_000,
          "other run", "other bucket", "files is a list", "file of another name"],
     )  # fmt: skip
-    def test_a_part_whose_description_is_none_is_made_again(self, prepared, champion, begun, whole, text):
-        path = begun / "00001.json"
+    def test_what_is_no_description_of_a_part_is_none(self, parts, text):
+        path = parts / "00001.json"
         facts = json.loads(path.read_text())
+        assert read_part(parts, 1, facts["run_key"]) == facts
         changed = {
             "other run": facts | {"run_key": "0" * 64},
-            "other bucket": json.loads((begun / "00002.json").read_text()),
+            "other bucket": json.loads((parts / "00002.json").read_text()),
             "files is a list": facts | {"files": list(facts["files"])},
             "file of another name": facts | {"files": {"../../x": "0" * 64}},
         }
         path.write_text(json.dumps(changed[text]) if text in changed else text, encoding="latin-1")
-        assert self.finish(prepared, champion, begun, whole) == [True, False, True]
+        assert read_part(parts, 1, facts["run_key"]) is None
 
-    @pytest.mark.parametrize("how", ["a flipped bit", "cut short", "gone", "emptied"])
-    @pytest.mark.parametrize("table", ["scores", "contributions"])
-    def test_a_damaged_table_is_made_again(self, prepared, champion, begun, whole, table, how):
-        path = begun / f"00002.{table}.arrow"
+    @pytest.mark.parametrize("how", ["a flipped bit", "cut short", "gone", "emptied", "a folder"])
+    @pytest.mark.parametrize("table", ["scores", "contributions", "inputs.people"])
+    def test_a_part_with_a_damaged_table_is_none(self, parts, table, how):
+        path = parts / f"00002.{table}.arrow"
         data = bytearray(path.read_bytes())
-        if how == "gone":
-            path.unlink()
-        else:
+        path.unlink()
+        if how == "a folder":
+            path.mkdir()
+        elif how != "gone":
+            whole = bytes(data)
             data[len(data) // 2] ^= 1
-            path.write_bytes({"a flipped bit": data, "cut short": data[:-8], "emptied": b""}[how])
-        assert self.finish(prepared, champion, begun, whole) == [True, True, False]
+            path.write_bytes({"a flipped bit": data, "cut short": whole[:-8], "emptied": b""}[how])
+        key = json.loads((parts / "00002.json").read_text())["run_key"]
+        assert read_part(parts, 2, key) is None
+        assert read_part(parts, 1, key) is not None
+
+    def test_damaged_parts_are_made_again_and_others_are_not(self, prepared, champion, begun, whole):
+        (begun / "00000.json").write_text("{")
+        path = begun / "00002.contributions.arrow"
+        path.write_bytes(path.read_bytes()[:-8])
+        assert self.finish(prepared, champion, begun, whole) == [False, True, False]
 
     def test_leavings_of_every_kind_do_no_harm(self, prepared, champion, begun, whole):
         (begun / ".00000.scores.arrow.0123").write_bytes(b"half")

@@ -30,7 +30,7 @@ def prepared(few, tmp_path_factory):
     return run_prepare(few, tmp_path_factory.mktemp("kills") / "prepared", n_buckets=3).path
 
 
-@pytest.mark.parametrize(("explain", "steps", "times"), [("all", 45, 5), ("listed", 15, 3)])
+@pytest.mark.parametrize(("explain", "steps", "times"), [("all", 38, 4), ("listed", 14, 3)])
 def test_killed_at_random_a_run_is_whole_or_not_there(line, prepared, tmp_path, explain, steps, times):
     """All of it in one process, from which attempts are forked: nothing is loaded again and again."""
     run_export(line.models, "overdue@champion", tmp_path / "export")
