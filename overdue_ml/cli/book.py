@@ -34,7 +34,7 @@ def prepare(
     records: RecordsArg,
     to: Annotated[Path, typer.Option("--to", help="A new folder.")],
     buckets: Annotated[
-        int | None, typer.Option("--buckets", min=1, help="How many; by default 100,000 customers each.")
+        int | None, typer.Option("--buckets", min=1, help="How many; by default 50,000 customers each.")
     ] = None,
     records_config: RecordsConfigArg = None,
     as_json: JsonArg = False,

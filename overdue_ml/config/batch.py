@@ -28,7 +28,7 @@ class BatchConfig(_Settings):
         A process that needed more at any moment stops the run; finished buckets stay.
     """
 
-    customers_per_bucket: int = Field(default=100_000, ge=1)
+    customers_per_bucket: int = Field(default=50_000, ge=1)
     workers: int = Field(default=1, ge=1, le=4096)
     threads: int | None = Field(default=None, ge=1, le=4096)
     engine: Literal["local", "dask", "spark"] = "local"

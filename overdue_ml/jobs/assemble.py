@@ -70,7 +70,8 @@ class Merged:
     def table(self) -> pa.Table:
         """All rows in order."""
         whole = pa.concat_tables(self.parts)
-        return whole if len(self.parts) == 1 else whole.combine_chunks().take(pa.array(self.order))
+        # Column by column: of what is put together for it only one stands in memory at a time.
+        return whole if len(self.parts) == 1 else whole.take(pa.array(self.order))
 
     def blocks(self, rows: int = BLOCK_ROWS) -> Iterable[pa.Table]:
         """Rows in order, so many at a time.
