@@ -20,6 +20,8 @@ from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import cache, partial
 from importlib.metadata import version
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from overdue_ml.config import BatchConfig
@@ -118,32 +120,48 @@ def _elsewhere(task: _GuardedTask, numbers: Sequence[int], config: BatchConfig) 
 def _on_this_machine(task: _GuardedTask, numbers: Sequence[int], config: BatchConfig) -> _Results:
     from joblib.externals.loky.process_executor import BrokenProcessPool, TerminatedWorkerError
 
-    left, losses = list(numbers), Counter[int]()
-    while left:
-        # One process would be this one, and its loss that of the run.
-        n_workers = max(2, min(config.workers, len(left)))
-        try:
-            with _side_by_side(task, list(left), n_workers) as results:
-                for number, found in results:
-                    left.remove(number)
-                    yield found
-        except TerminatedWorkerError as error:
-            # Tasks begin in order: it was one of these.
-            losses.update(left[:n_workers])
-            if max(losses.values()) == _ATTEMPTS:
-                raise _lost("a process of this machine") from error
-        except BrokenProcessPool as error:
-            raise _refused("a process of this machine", error) from error
+    left, losses, alone = list(numbers), Counter[int](), Counter[int]()
+    with TemporaryDirectory(ignore_cleanup_errors=True) as folder:
+        begun = Path(folder)
+        while left:
+            # Who was twice among those that may have been it goes on alone: a further loss is its own.
+            here = next(([number] for number in left if losses[number] >= _ATTEMPTS - 2), list(left))
+            # One process would be this one, and its loss that of the run.
+            n_workers = max(2, min(config.workers, len(here)))
+            try:
+                with _side_by_side(task, here, n_workers, begun) as results:
+                    for number, found in results:
+                        left.remove(number)
+                        yield found
+            except TerminatedWorkerError as error:
+                losses.update(_begun_of(begun) or here[:n_workers])
+                if len(here) == 1:
+                    alone.update(here)
+                    if alone[here[0]] >= 2 and losses[here[0]] >= _ATTEMPTS:
+                        raise _lost("a process of this machine") from error
+            except BrokenProcessPool as error:
+                raise _refused("a process of this machine", error) from error
+
+
+def _begun_of(folder: Path) -> list[int]:
+    """Tasks that were begun and not ended; they are forgotten."""
+    marks = list(folder.iterdir())
+    for mark in marks:
+        mark.unlink()
+    return [int(mark.name) for mark in marks]
 
 
 @contextmanager
 def _side_by_side(
-    task: _GuardedTask, numbers: Sequence[int], n_workers: int
+    task: _GuardedTask, numbers: Sequence[int], n_workers: int, begun: Path
 ) -> Iterator[Iterator[tuple[int, Facts | Exception]]]:
     from joblib import Parallel, delayed
 
-    parallel = Parallel(n_workers, backend="loky", batch_size=1, return_as="generator_unordered")
-    results = parallel(delayed(_numbered)(task, number, os.getpid()) for number in numbers)
+    # No more sent ahead than can be begun: loky stumbles over tasks in its queue when an error ends it.
+    parallel = Parallel(
+        n_workers, backend="loky", batch_size=1, pre_dispatch=n_workers, return_as="generator_unordered"
+    )
+    results = parallel(delayed(_numbered)(task, number, os.getpid(), begun) for number in numbers)
     try:
         yield results
     finally:
@@ -153,9 +171,15 @@ def _side_by_side(
             results.close()
 
 
-def _numbered(task: _GuardedTask, number: int, parent: int) -> tuple[int, Facts | Exception]:
+def _numbered(task: _GuardedTask, number: int, parent: int, begun: Path) -> tuple[int, Facts | Exception]:
     _end_with(parent)
-    return number, task(number)
+    mark = begun / str(number)
+    # Where the run has ended by an error the folder is gone.
+    with suppress(OSError):
+        mark.touch()
+    found = task(number)
+    mark.unlink(missing_ok=True)
+    return number, found
 
 
 @cache

@@ -46,9 +46,9 @@ def compare_arms(
     customers: ArrayLike | None = None,
     level: float = 0.95,
 ) -> Difference:
-    """Difference of the rates of two arms, with an interval that holds for few hits and for repeated rows.
+    """Difference of the rates of two arms, with limits that hold for few hits and for repeated rows.
 
-    Newcombe's hybrid score interval (method 10) on the effective number of rows of each arm. Without weights
+    Newcombe's hybrid score limits (method 10) on the effective number of rows of each arm. Without weights
     and with each customer once that number is the number of rows. With weights, as amounts, the rate is the
     share of the weight that is hit, and the number is the smaller one of Kish's ``(sum w)^2 / sum w^2`` and
     of that which gives the linearised variance of the rate over customers (Rao and Scott). Where nothing or
