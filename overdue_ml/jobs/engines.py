@@ -118,6 +118,7 @@ def _elsewhere(task: _GuardedTask, numbers: Sequence[int], config: BatchConfig) 
 
 
 def _on_this_machine(task: _GuardedTask, numbers: Sequence[int], config: BatchConfig) -> _Results:
+    from joblib.externals.loky import get_reusable_executor
     from joblib.externals.loky.process_executor import BrokenProcessPool, TerminatedWorkerError
 
     left, losses, alone = list(numbers), Counter[int](), Counter[int]()
@@ -141,6 +142,8 @@ def _on_this_machine(task: _GuardedTask, numbers: Sequence[int], config: BatchCo
                         raise _lost("a process of this machine") from error
             except BrokenProcessPool as error:
                 raise _refused("a process of this machine", error) from error
+    # They would wait five minutes for more to do, each with the memory of its largest bucket.
+    get_reusable_executor(reuse=True).shutdown(wait=True)
 
 
 def _begun_of(folder: Path) -> list[int]:

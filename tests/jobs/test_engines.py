@@ -109,6 +109,15 @@ def test_a_worker_that_always_dies_is_one_clear_error(settings, tmp_path):
     assert len(list(tmp_path.iterdir())) == 4
 
 
+def test_processes_end_with_their_work():
+    def task(number):
+        return {"process": os.getpid()}
+
+    found = list(run_tasks(task, range(4), BatchConfig(workers=2)))
+    # What is left of one is gone from the system, not asleep with its memory.
+    assert not [facts for facts in found if Path(f"/proc/{facts['process']}").exists()]
+
+
 def test_losses_of_different_tasks_do_not_add_up(tmp_path):
     def task(number):
         marker = tmp_path / str(number)
