@@ -37,13 +37,13 @@ class Merged:
 
     Attributes
     ----------
-    parts : list of pyarrow.Table
-        Each sorted by customer_id; mapped from their files.
+    parts : sequence of pyarrow.Table
+        Each sorted by customer_id.
     order : ndarray of int64, shape (n_rows,)
         Row of the concatenated parts that stands at each place.
     """
 
-    parts: list[pa.Table]
+    parts: Sequence[pa.Table]
     order: Int64Array
 
     @classmethod
@@ -55,17 +55,16 @@ class Merged:
         OverdueMLError
             If a customer stands in two parts.
         """
-        kept = [part for part in parts if part.num_rows]
-        if len(kept) < 2:
-            return cls(kept, np.arange(kept[0].num_rows if kept else 0))
-        ids = pa.chunked_array([chunk for part in kept for chunk in part.column("customer_id").chunks])
+        if len(parts) < 2:
+            return cls(parts, np.arange(parts[0].num_rows if parts else 0))
+        ids = pa.chunked_array([chunk for part in parts for chunk in part.column("customer_id").chunks])
         order = np.asarray(pc.sort_indices(ids).to_numpy(), dtype=np.int64)
         sorted_ids = ids.take(pa.array(order))
         if pc.any(pc.equal(sorted_ids[1:], sorted_ids[:-1])).as_py():
             raise OverdueMLError(
                 "a customer was scored in two buckets", where="parts", next_step="report this"
             )
-        return cls(kept, order)
+        return cls(parts, order)
 
     def table(self) -> pa.Table:
         """All rows in order."""
@@ -94,10 +93,24 @@ class Merged:
             yield block if len(pieces) == 1 else block.combine_chunks().take(pa.array(place))
 
 
+class _PartFiles(Sequence[pa.Table]):
+    """Parts that are mapped anew whenever one is asked for, so that what was read of it goes with it."""
+
+    def __init__(self, folder: Path, buckets: Sequence[int], table: str) -> None:
+        self._folder, self._table = folder, table
+        found = ((bucket, open_part(folder, bucket, table)) for bucket in buckets)
+        self._buckets = [bucket for bucket, part in found if part is not None and part.num_rows]
+
+    def __len__(self) -> int:
+        return len(self._buckets)
+
+    def __getitem__(self, number: Any) -> Any:
+        return open_part(self._folder, self._buckets[number], self._table)
+
+
 def merge(folder: Path, buckets: Sequence[int], table: str) -> Merged:
     """The parts of one kind; see :class:`Merged`."""
-    found = [open_part(folder, bucket, table) for bucket in buckets]
-    return Merged.of([part for part in found if part is not None])
+    return Merged.of(_PartFiles(folder, buckets, table))
 
 
 def rank_scores(scores: pa.Table) -> pa.Table:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -83,6 +85,23 @@ def test_contributions_have_the_same_bytes_from_any_parts(tmp_path, n_parts, mon
     assert (tmp_path / "parts.parquet").read_bytes() == (tmp_path / "whole.parquet").read_bytes()
     assert pq.read_table(tmp_path / "parts.parquet").to_pydict() == whole.to_pydict()
     assert pq.ParquetFile(tmp_path / "parts.parquet").num_row_groups == 6
+
+
+@pytest.mark.skipif(not Path("/proc/self/maps").exists(), reason="needs Linux")
+def test_parts_are_in_memory_only_while_they_are_read(tmp_path):
+    for number, ids in enumerate((["a", "d"], ["b"], ["c", "e"])):
+        _write_arrow(table(ids), tmp_path / f"{number:05d}.scores.arrow")
+
+    def mapped() -> int:
+        return Path("/proc/self/maps").read_text().count(str(tmp_path))
+
+    merged = merge(tmp_path, range(3), "scores")
+    assert mapped() == 0
+    # What is mapped belongs to the block in hand, not to all that came before it.
+    assert [mapped() for _ in merged.blocks(2)] == [2, 2, 1]
+    assert mapped() == 0
+    assert merged.table().column("customer_id").to_pylist() == ["a", "b", "c", "d", "e"]
+    assert mapped() == 0
 
 
 def test_without_contributions_there_is_no_file(tmp_path):
