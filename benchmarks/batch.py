@@ -363,8 +363,9 @@ def grow(sizes: Sequence[int], models: Path, bucket: int, place: Path) -> str:
     return "\n".join(lines)
 
 
-def sweep(customers: int, buckets: Sequence[int], models: Path, place: Path) -> tuple[str, str]:
-    """Buckets and workers; and, with the largest buckets, how many get reasons."""
+def sweep(customers: int, buckets: Sequence[int], usual: int, models: Path, place: Path) -> tuple[str, str]:
+    """Buckets and workers; and, with buckets of the usual size, who gets reasons."""
+    usual = min(buckets, key=lambda size: abs(size - usual))
     lines = [_HEAD.format("customers a bucket, workers"), _RULE]
     for size in sorted(buckets):
         with book_of(place, customers, buckets_for(customers, size)) as book:
@@ -372,7 +373,7 @@ def sweep(customers: int, buckets: Sequence[int], models: Path, place: Path) -> 
                 work = Work(book, models / "single", workers=workers, threads=max(1, CORES // workers))
                 title = f"{size:,}, {workers} of {work.threads} threads"
                 lines.append(row_of(title, scored(work, place)[0]))
-            if size < max(buckets):
+            if size != usual:
                 continue
             told = [_HEAD.format("model, reasons for"), _RULE]
             for name in MODELS:
@@ -405,7 +406,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--customers", type=int, default=1_000_000, help="of the comparison; 0 leaves it out")
     parser.add_argument("--bucket", type=int, default=50_000, help="customers a bucket")
-    parser.add_argument("--sizes", default="100000,1000000,3000000", help="of the growing book")
+    parser.add_argument("--sizes", default="100000,3000000", help="of the growing book")
     parser.add_argument(
         "--sweep", type=int, default=200_000, help="customers of the other tables; 0 leaves them out"
     )
@@ -430,14 +431,14 @@ def main(argv: Sequence[str] | None = None) -> None:
         if sizes:
             parts += ["### At other sizes", grow(sizes, place, args.bucket, place)]
         if args.sweep:
-            by_bucket, by_reasons = sweep(args.sweep, buckets, place, place)
+            by_bucket, by_reasons = sweep(args.sweep, buckets, args.bucket, place, place)
             parts += [f"### Buckets and workers, {args.sweep:,} customers", by_bucket]
             parts += [f"### Reasons, {args.sweep:,} customers", by_reasons]
     minutes = (time.perf_counter() - started) / 60
     head = [
         "## A scoring run, from buckets to reminders",
         f"{args.date or ''}, {CORES} cores, {minutes:.0f} minutes: `python benchmarks/batch.py "
-        f"--customers {args.customers} --bucket {args.bucket} --sizes {args.sizes} --sweep {args.sweep} "
+        f'--customers {args.customers} --bucket {args.bucket} --sizes "{args.sizes}" --sweep {args.sweep} '
         f"--sweep-buckets {args.sweep_buckets}`".lstrip(", "),
     ]
     text = "\n\n".join([*head, *parts])

@@ -66,29 +66,34 @@ class Merged:
             )
         return cls(parts, order)
 
+    def only(self, customer_ids: pa.Array) -> Merged:
+        """The rows of these customers."""
+        ids = pa.chunked_array([chunk for part in self.parts for chunk in part.column("customer_id").chunks])
+        kept = pc.is_in(ids.take(pa.array(self.order)), value_set=customer_ids)
+        return Merged(self.parts, self.order[kept.to_numpy()])
+
     def table(self) -> pa.Table:
         """All rows in order."""
         whole = pa.concat_tables(self.parts)
         # Column by column: of what is put together for it only one stands in memory at a time.
-        return whole if len(self.parts) == 1 else whole.take(pa.array(self.order))
+        in_order = len(self.parts) == 1 and len(self.order) == whole.num_rows
+        return whole if in_order else whole.take(pa.array(self.order))
 
     def blocks(self, rows: int = BLOCK_ROWS) -> Iterable[pa.Table]:
-        """Rows in order, so many at a time.
-
-        As every part is sorted, what a block needs of a part stands there in one piece.
-        """
+        """Rows in order, so many at a time; those of a part stand there in the same order."""
         first = np.cumsum([0, *(part.num_rows for part in self.parts)])
         for start in range(0, len(self.order), rows):
             here = self.order[start : start + rows]
             part_of = np.searchsorted(first, here, side="right") - 1
             pieces, place, before = [], np.empty(len(here), dtype=np.int64), 0
             for number in np.unique(part_of):
-                mine = part_of == number
+                mine = np.flatnonzero(part_of == number)
                 local = here[mine] - first[number]
-                low, high = int(local.min()), int(local.max()) + 1
-                pieces.append(self.parts[number].slice(low, high - low))
-                place[mine] = before + local - low
-                before += high - low
+                low, n = local[0], local[-1] + 1 - local[0]
+                piece = self.parts[number].slice(low, n)
+                pieces.append(piece if n == len(local) else piece.take(pa.array(local - low)))
+                place[mine] = np.arange(before, before + len(local))
+                before += len(local)
             block = pa.concat_tables(pieces)
             yield block if len(pieces) == 1 else block.combine_chunks().take(pa.array(place))
 
@@ -127,31 +132,19 @@ def rank_scores(scores: pa.Table) -> pa.Table:
     return scores.add_column(scores.column_names.index("tier") + 1, "rank", pa.array(rank))
 
 
-def with_reasons(scores: pa.Table, explained: pa.Table) -> pa.Table:
-    """Scores with the reasons of those customers that were explained later.
-
-    Raises
-    ------
-    OverdueMLError
-        If their scores came out otherwise the second time.
-    """
-    place = pc.index_in(explained.column("customer_id"), scores.column("customer_id")).to_numpy()
-    if not np.array_equal(
-        scores.column("log_odds").to_numpy()[place], explained.column("log_odds").to_numpy()
-    ):
-        raise OverdueMLError("a customer's score came out otherwise when it was explained")
-    take = np.full(scores.num_rows, -1, dtype=np.int64)
-    take[place] = np.arange(explained.num_rows)
-    indices = pa.array(take, mask=take < 0)
-    for name in [n for n in scores.column_names if n.startswith("reason_")]:
-        column = explained.column(name).combine_chunks().take(indices)
-        scores = scores.set_column(scores.column_names.index(name), name, column)
+def keep_reasons(scores: pa.Table, customer_ids: pa.Array) -> pa.Table:
+    """Scores without the reasons of all others than these customers."""
+    kept = pc.is_in(scores.column("customer_id"), value_set=customer_ids)
+    for place, field in enumerate(scores.schema):
+        if field.name.startswith("reason_"):
+            values = pc.if_else(kept, scores.column(place), pa.scalar(None, field.type))
+            scores = scores.set_column(place, field, values)
     return scores
 
 
 def write_contributions(merged: Merged, path: Path) -> None:
     """Write contributions block by block; equal rows give equal bytes, however they were in parts."""
-    if not merged.parts:
+    if not len(merged.order):
         return
     schema = merged.parts[0].schema.remove_metadata()
     with pq.ParquetWriter(

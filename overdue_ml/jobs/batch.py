@@ -27,7 +27,7 @@ from overdue_ml.features import (
     registry_with,
 )
 from overdue_ml.jobs.assemble import (
-    Merged,
+    keep_reasons,
     merge,
     part_tables,
     rank_scores,
@@ -35,7 +35,6 @@ from overdue_ml.jobs.assemble import (
     rejected_tables,
     sum_drift,
     sum_unknown,
-    with_reasons,
     write_contributions,
 )
 from overdue_ml.jobs.background import draw_background, write_background
@@ -49,7 +48,7 @@ from overdue_ml.jobs.places import MANIFEST, sha256_of
 from overdue_ml.jobs.progress import Pace, Progress
 from overdue_ml.jobs.runs import EarlierRun
 from overdue_ml.model import ScoringModel, save_bundle
-from overdue_ml.records import Bucketed, bucket_of, write_buckets
+from overdue_ml.records import Bucketed, write_buckets
 from overdue_ml.reminders import ReminderList, rank_customers
 from overdue_ml.tracking import RegisteredModel
 
@@ -93,7 +92,7 @@ class Run:
         parts.mkdir(parents=True, exist_ok=True)
         buckets = list(range(self.book.n_buckets))
         writer = self._writer(parts)
-        facts = self._carry_out(writer, buckets, "scoring")
+        facts = self._carry_out(writer, buckets)
         refuse_rejected(facts, self.book.config.max_rejected_share)
         if not any(f["rows"] for f in facts):
             raise nobody_known_on(self.as_of)
@@ -104,12 +103,11 @@ class Run:
         inputs, past_due = inputs_of_parts(part_tables(parts, buckets, INPUTS), told, self.as_of)
         frame = scores.to_pandas()
         reminders = rank_customers(frame, policy, inputs)
-        explained, contributions = facts, merge(parts, buckets, CONTRIBUTIONS)
-        if self.settings.score.explain == "listed" and len(reminders.reminders):
-            explained, again, contributions = self._explain_listed(writer, reminders)
-            scores = with_reasons(scores, again)
+        contributions = merge(parts, buckets, CONTRIBUTIONS)
+        if self.settings.score.explain == "listed":
+            listed = pa.array(reminders.reminders["customer_id"], pa.string())
+            scores, contributions = keep_reasons(scores, listed), contributions.only(listed)
             frame = scores.to_pandas()
-            reminders = rank_customers(frame, policy, inputs)
         lists = make_lists(
             frame, reminders, past_due, policy, model=model_label(self.registered), earlier=self.earlier
         )
@@ -123,7 +121,7 @@ class Run:
             write_background(writer.among.background, whole)
         write_lists(whole, lists, policy, self.as_of)
         _write_rejected(whole, self._rejected(parts, buckets))
-        manifest = dict(self.identity) | self._manifest(frame, lists, facts, explained, source)
+        manifest = dict(self.identity) | self._manifest(frame, lists, facts, len(contributions.order), source)
         manifest |= facts_of_lists(lists, inputs, policy)
         manifest["files"] = {
             str(p.relative_to(whole)): sha256_of(p) for p in sorted(whole.rglob("*")) if p.is_file()
@@ -171,27 +169,14 @@ class Run:
             run_key=self.identity["run_key"], n_threads=threads_of(batch), max_memory_mb=batch.max_memory_mb,
         )  # fmt: skip
 
-    def _carry_out(self, task: PartWriter, buckets: Sequence[int], what: str) -> list[dict[str, Any]]:
-        self.progress.stage(f"{what} {len(buckets)} bucket(s)")
+    def _carry_out(self, task: PartWriter, buckets: Sequence[int]) -> list[dict[str, Any]]:
+        self.progress.stage(f"scoring {len(buckets)} bucket(s)")
         found, pace = [], Pace(len(buckets))
         for facts in run_tasks(task, buckets, self.settings.batch):
             found.append(facts)
             said = pace.step(facts["rows"], facts["was_there"])
             self.progress.advance(len(found), len(buckets), said if len(buckets) > 1 else "")
         return sorted(found, key=lambda f: int(f["bucket"]))
-
-    def _explain_listed(
-        self, writer: PartWriter, reminders: ReminderList
-    ) -> tuple[list[dict[str, Any]], pa.Table, Merged]:
-        """Score those on the list again, with contributions: facts of the parts, scores and contributions."""
-        ids = pa.array(sorted(reminders.reminders["customer_id"].astype(str)), pa.string())
-        folder = self.building / f"listed-{self.book.n_buckets}"
-        folder.mkdir(exist_ok=True)
-        buckets = (
-            sorted(set(bucket_of(ids, self.book.n_buckets).tolist())) if self.book.n_buckets > 1 else [0]
-        )
-        again = self._carry_out(replace(writer, folder=folder, listed=ids), buckets, "explaining")
-        return again, merge(folder, buckets, SCORES).table(), merge(folder, buckets, CONTRIBUTIONS)
 
     def _rejected(self, parts: Path, buckets: Sequence[int]) -> Mapping[str, pa.Table]:
         if isinstance(self.book, InMemory):
@@ -205,17 +190,17 @@ class Run:
         scores: pd.DataFrame,
         lists: Lists,
         facts: Sequence[Mapping[str, Any]],
-        explained: Sequence[Mapping[str, Any]],
+        n_explained: int,
         source: str | None,
     ) -> dict[str, Any]:
         model, settings = self.registered.model, self.settings
         drift = sum_drift(facts, model.references)
-        bases = [f["base"] for f in explained if "base" in f]
+        bases = [f["base"] for f in facts if "base" in f and n_explained]
         manifest = facts_of_book(scores, lists.reminders, model, self.as_of) | {
             "records_source": source,
             "base_log_odds": bases[0] if bases else None,
-            "n_explained": sum(f["rows"] for f in explained if "base" in f),
-            "largest_explanation_gap": max((f["gap"] for f in explained if "gap" in f), default=0.0),
+            "n_explained": n_explained,
+            "largest_explanation_gap": max((f["gap"] for f in facts if "gap" in f), default=0.0),
             "labels": model.meta["config"]["labels"],
             "ranks": ranks_of(model.meta),
             "unknown_categories": sum_unknown(facts),

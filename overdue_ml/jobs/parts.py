@@ -40,7 +40,7 @@ from overdue_ml.jobs.inputs import input_tables
 from overdue_ml.jobs.places import is_whole, sha256_of
 from overdue_ml.model import ScoringModel, compute_points, load_bundle, predict_further
 from overdue_ml.monitoring import count_book
-from overdue_ml.records import Bucketed, Records, compute_next_due, keep_customers
+from overdue_ml.records import Bucketed, Records, compute_next_due
 from overdue_ml.reminders import assign_tiers
 
 #: Tables of a part, each in Arrow's own format: read back in place, without unpacking.
@@ -132,7 +132,7 @@ def score_records(
         return None
     features = built.droplevel("as_of_date")
     contributions, reasons = None, no_reasons(len(features), config.reasons)
-    if config.explain != "all":
+    if config.explain == "none":
         log_odds = score_features(model.classifier, features, n_threads)
     elif config.contributions.kind == "interventional" and among.background is None:
         raise ConfigError("interventional contributions need a background", expected="Among(background=...)")
@@ -143,13 +143,6 @@ def score_records(
     dues = compute_next_due(records, as_of)
     scores = _scores(dues, as_of, features, log_odds, model, config).assign(**reasons)
     return Scored(scores, features, contributions, dues)
-
-
-def explain_records(
-    records: Records, as_of: dt.date, model: ScoringModel, config: ScoreConfig, **options: Any
-) -> Scored | None:
-    """As :func:`score_records`, with contributions whatever the config says of everybody."""
-    return score_records(records, as_of, model, config.model_copy(update={"explain": "all"}), **options)
 
 
 def no_reasons(n: int, reasons: int) -> dict[str, Any]:
@@ -221,8 +214,6 @@ class PartWriter:
     folder : Path
         Where parts go.
     run_key : str
-    listed : pyarrow.Array or None
-        Explain only these customers, and write contributions alone.
     n_threads : int or None
     max_memory_mb : int or None
     """
@@ -235,7 +226,6 @@ class PartWriter:
     among: Among
     folder: Path
     run_key: str
-    listed: pa.Array | None = None
     n_threads: int | None = None
     max_memory_mb: int | None = None
 
@@ -268,13 +258,10 @@ class PartWriter:
         facts: dict[str, Any] = {"run_key": self.run_key, "bucket": bucket, "rows": 0, "files": {}}
         if records is None:
             return self._done(bucket, facts)
-        if self.listed is not None:
-            records = keep_customers(records, self.listed.to_pylist())
         among = self.among
         if among.whole is None and looks_at_everybody(among.own):
             among = replace(among, whole=self.book.load_all())
-        run = score_records if self.listed is None else explain_records
-        scored = run(records, self.as_of, model, self.score, among=among, n_threads=self.n_threads)
+        scored = score_records(records, self.as_of, model, self.score, among=among, n_threads=self.n_threads)
         tables = {f"rejected.{name}": table for name, table in records.rejected.items() if table.num_rows}
         if isinstance(self.book, Bucketed) and self.book.prepared is None:
             # Validated here for the first time: whether too much was rejected is judged over all buckets.
@@ -286,10 +273,9 @@ class PartWriter:
             tables[SCORES] = pa.Table.from_pandas(scored.scores, preserve_index=False)
             if scored.contributions is not None:
                 tables[CONTRIBUTIONS] = contribution_table(scored.contributions)
-            if self.listed is None:
-                ids = scored.scores["customer_id"]
-                told, facts[INPUTS] = input_tables(records, ids, scored.dues, self.as_of, self.reminders)
-                tables |= {f"{INPUTS}.{name}": table for name, table in told.items()}
+            ids = scored.scores["customer_id"]
+            told, facts[INPUTS] = input_tables(records, ids, scored.dues, self.as_of, self.reminders)
+            tables |= {f"{INPUTS}.{name}": table for name, table in told.items()}
         for name, table in tables.items():
             path = self.folder / f"{bucket:05d}.{name}.arrow"
             _write_arrow(table, path)

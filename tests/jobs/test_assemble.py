@@ -14,13 +14,13 @@ from hypothesis import strategies as st
 from overdue_ml.errors import OverdueMLError, RecordsError
 from overdue_ml.jobs.assemble import (
     Merged,
+    keep_reasons,
     merge,
     part_tables,
     rank_scores,
     refuse_rejected,
     rejected_tables,
     sum_unknown,
-    with_reasons,
     write_contributions,
 )
 from overdue_ml.jobs.parts import _write_arrow
@@ -55,6 +55,11 @@ def test_however_rows_were_cut_they_come_back_in_order(ids, data):
     blocks = list(merged.blocks(rows))
     assert [len(b) for b in blocks[:-1]] == [rows] * (len(blocks) - 1)
     assert pa.concat_tables(blocks).to_pydict() == whole.to_pydict()
+    chosen = sort(data.draw(st.sets(st.sampled_from(sorted(ids)))))
+    some = merged.only(pa.array(chosen, pa.string()))
+    kept = [row for row in whole.to_pylist() if row["customer_id"] in chosen]
+    assert [row for block in some.blocks(rows) for row in block.to_pylist()] == kept
+    assert some.table().to_pylist() == kept
 
 
 def test_nobody_at_all():
@@ -121,30 +126,23 @@ def test_the_riskiest_is_first_and_ties_go_to_the_smaller_id():
     assert ranked.column_names == ["customer_id", "log_odds", "tier", "rank", "z"]
 
 
-def reasons(ids, log_odds, codes) -> pa.Table:
-    parts = [None if code is None else 0.5 for code in codes]
-    return pa.table(
+def test_reasons_are_those_of_the_chosen_and_of_nobody_else():
+    before = pa.table(
         {
-            "customer_id": ids,
-            "log_odds": log_odds,
-            "reason_1_code": pa.array(codes, pa.string()),
-            "reason_1_contribution": pa.array(parts, pa.float64()),
+            "customer_id": ["a", "b", "c"],
+            "reason_1_code": ["LATE", "LATE", "INCOME"],
+            "reason_1_contribution": [0.5, 0.4, 0.3],
+            "rank": [1, 2, 3],
         }
     )
-
-
-def test_reasons_go_to_those_who_were_explained_and_nobody_else():
-    before = reasons(["a", "b", "c"], [0.1, 0.2, 0.3], [None] * 3)
-    after = with_reasons(before, reasons(["a", "c"], [0.1, 0.3], ["LATE", "INCOME"]))
+    after = keep_reasons(before, pa.array(["c", "a"]))
+    assert after.schema == before.schema
     assert after.column("reason_1_code").to_pylist() == ["LATE", None, "INCOME"]
-    assert after.column("reason_1_contribution").to_pylist() == [0.5, None, 0.5]
-    assert after.column_names == before.column_names
-
-
-def test_a_score_that_came_out_otherwise_the_second_time_is_noticed():
-    before = reasons(["a", "b"], [0.1, 0.2], [None] * 2)
-    with pytest.raises(OverdueMLError, match="came out otherwise"):
-        with_reasons(before, reasons(["b"], [np.nextafter(0.2, 1.0)], ["LATE"]))
+    assert after.column("reason_1_contribution").to_pylist() == [0.5, None, 0.3]
+    assert after.drop(["reason_1_code", "reason_1_contribution"]) == before.select(["customer_id", "rank"])
+    nobody = keep_reasons(before, pa.array([], pa.string()))
+    assert nobody.schema == before.schema
+    assert nobody.column("reason_1_code").null_count == 3
 
 
 def report(rows: int, rejected: int, keys: tuple[str, ...] = ()) -> dict:
