@@ -1,6 +1,6 @@
 """From the parts of all buckets to the tables of a run, in the order of customer_id.
 
-However the book was cut into buckets, the bytes are the same. Scores stand in memory at once, about 300 bytes
+However the book was cut into buckets, the bytes are the same. Scores stand in memory at once, a few hundred bytes
 a customer; contributions, which are many times as many, go through in blocks.
 """
 

@@ -2,53 +2,24 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Mapping
-from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
 from overdue_ml.config import read_yaml
 from overdue_ml.errors import ConfigError
+from overdue_ml.reports.phrases import Phrases
 
 _FOLDER = Path(__file__).with_name("catalogue")
-_PLACEHOLDER = re.compile(r"\{([a-z_]+)\}")
 
 
-@dataclass(frozen=True)
-class Words:
-    """Texts by key.
+class Words(Phrases):
+    """Texts by key, as those of the pages; those of the interface stand in a catalogue of their own.
 
-    Parameters
-    ----------
-    language : str
-    texts : mapping of str to str
-        ``{name}`` is a placeholder.
+    Examples
+    --------
+    >>> load_words("en").text("page_of", page="2", pages="9")
+    'Page 2 of 9'
     """
-
-    language: str
-    texts: Mapping[str, str]
-
-    def text(self, key: str, /, **values: str) -> str:
-        """Fill in a text.
-
-        Raises
-        ------
-        ConfigError
-            If there is no such text, or a placeholder of it is not given.
-
-        Examples
-        --------
-        >>> load_words("en").text("page_of", page="2", pages="9")
-        'Page 2 of 9'
-        """
-        try:
-            return _PLACEHOLDER.sub(lambda match: values[match[1]], self.texts[key])
-        except KeyError as error:
-            raise ConfigError(
-                f"the text '{key}' cannot be filled in: {error} is missing",
-                where=f"interface in '{self.language}'",
-            ) from None
 
     def rule(self, name: str) -> str:
         """A rule of the reminder policy in words; one that is not known as it stands."""
