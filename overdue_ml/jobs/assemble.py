@@ -1,7 +1,7 @@
 """From the parts of all buckets to the tables of a run, in the order of customer_id.
 
-However the book was cut into buckets, the bytes are the same. Scores stand in memory at once, a few hundred bytes
-a customer; contributions, which are many times as many, go through in blocks.
+However the book was cut into buckets, the bytes are the same. Scores stand in memory at once, some hundred
+bytes a customer; contributions, which are many times as many, go through in blocks.
 """
 
 from __future__ import annotations
