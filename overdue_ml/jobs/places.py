@@ -12,6 +12,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+from overdue_ml.disk import sync, sync_all
 from overdue_ml.errors import OverdueMLError
 
 MANIFEST = "manifest.json"
@@ -72,7 +73,11 @@ def sha256_of(path: Path) -> str:
 
 
 def building_folder(out: Path, as_of: str, run_key: str) -> Path:
-    """Where a run is built; the same run always there, so that a restart finds what is done."""
+    """Where a run is built; the same run always there, so that a restart finds what is done.
+
+    Nothing in it has to outlast a loss of power before it is published: a part that is not as its checksum
+    says is made again.
+    """
     return out / f".as_of={as_of}.{run_key[:_KEY_LENGTH]}"
 
 
@@ -163,6 +168,9 @@ def written_to(place: Path) -> Iterator[None]:
 def publish(building: Path, out: Path, as_of: str) -> Path:
     """Give a finished folder the first name of its date that is free, in one step.
 
+    Its files are on the disk before it has the name, and the name is when this returns: after a loss of power
+    there is a whole run or none.
+
     Parameters
     ----------
     building : Path
@@ -177,14 +185,19 @@ def publish(building: Path, out: Path, as_of: str) -> Path:
     """
     taken = [number for p in out.glob(f"as_of={as_of}*") if (number := run_number(p, as_of)) is not None]
     number = max(taken, default=0) + 1
+    sync_all(building)
     while True:
         target = out / (f"as_of={as_of}" if number == 1 else f"as_of={as_of}.run{number}")
         try:
             # Fails where something stands, also where another run came first by a moment.
             if not target.exists():
                 building.rename(target)
-                return target
+                break
         except OSError:
             if not target.exists():
                 raise
         number += 1
+    # The folder of runs itself may be new.
+    for folder in (out, out.absolute().parent):
+        sync(folder)
+    return target

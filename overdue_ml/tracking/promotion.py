@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
+from overdue_ml.disk import sync
 from overdue_ml.errors import ConfigError, ModelError
 
 LOG = "promotions.jsonl"
@@ -152,6 +153,9 @@ def append_promotion(path: Path, entry: Mapping[str, Any]) -> Line:
                 line["set_aside"] = _set_aside(path, log.torn)
             line["hash"] = _digest(line)
             text = json.dumps(line, sort_keys=True, ensure_ascii=False).encode() + b"\n"
+            if not log.lines:
+                # Its name is new; the line after it, so that one that cannot be kept is never written.
+                sync(path.parent)
             _write_whole(handle, text if log.ended else b"\n" + text)
     except OSError as error:
         raise ModelError(
@@ -177,6 +181,7 @@ def _write_whole(handle: IO[bytes], data: bytes) -> None:
 def _set_aside(path: Path, torn: bytes) -> str:
     with path.with_name(TORN).open("ab") as aside:
         _write_whole(aside, torn + b"\n")
+    sync(path.parent)
     os.truncate(path, path.stat().st_size - len(torn))
     return hashlib.sha256(torn).hexdigest()
 

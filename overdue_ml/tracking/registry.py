@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlparse
 
+from overdue_ml.disk import sync, sync_all
 from overdue_ml.errors import ModelError
 from overdue_ml.model import ScoringModel, load_bundle
 from overdue_ml.tracking.store import Store, mlflow_module, quiet, use_store
@@ -181,6 +182,31 @@ def _verified(store: Store, reference: str) -> Iterator[tuple[RegisteredModel, P
         model = load_bundle(inner[0], expected)
         name, version = str(found.name), str(found.version)
         yield RegisteredModel(model, name, version, alias, str(found.run_id), expected), inner[0]
+
+
+def sync_version(store: Store, found: Any) -> None:
+    """Have a version's files on the disk, as SQLite has its row: no alias outlasts the model it stands on.
+
+    A server keeps files and rows by its own rules.
+
+    Parameters
+    ----------
+    store : Store
+    found : mlflow.entities.model_registry.ModelVersion
+
+    Raises
+    ------
+    OSError
+        If the disk refuses.
+    """
+    if store.is_own:
+        with tempfile.TemporaryDirectory() as scratch:
+            folder = _model_folder(store, found, Path(scratch))
+            sync_all(folder)
+            # Down to it the folders may be new as well.
+            for above in folder.parents:
+                if above.is_relative_to(store.folder):
+                    sync(above)
 
 
 def _model_folder(store: Store, found: Any, scratch: Path) -> Path:

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from overdue_ml.tracking.registry import BUNDLE_TAG, CODE_TAG, sha256_of
+from overdue_ml.tracking.registry import BUNDLE_TAG, CODE_TAG, sha256_of, sync_version
 from overdue_ml.tracking.store import Store, answering, experiment_id, quiet, use_store
 
 _CODE = Path(__file__).with_name("pyfunc_model.py")
@@ -102,6 +102,7 @@ def _log_run(store: Store, record: TrainingRecord, experiment: str, model_name: 
     tags = {BUNDLE_TAG: record.bundle_hash, CODE_TAG: sha256_of(_CODE)} | dict(record.tags)
     with quiet():
         found = mlflow.register_model(logged.model_uri, model_name, tags=tags)
+    sync_version(store, found)
     return RegisteredRun(run_id, model_name, str(found.version))
 
 

@@ -145,6 +145,42 @@ class TestPublish:
         assert publish(self.built(tmp_path), tmp_path, DAY).name == "as_of=2005-09-30.run2"
         assert (tmp_path / "as_of=2005-09-30").read_text() == "mine"
 
+    def test_what_has_the_name_of_a_run_outlasts_a_loss_of_power(self, tmp_path, monkeypatch):
+        """Files, then the folders of their names, then the new name, then the folders that hold it."""
+        out = tmp_path / "new" / "out"
+        built = self.built(out)
+        (built / "rejected").mkdir()
+        (built / "rejected" / "accounts").write_text("x")
+        done, rename, fsync = [], Path.rename, os.fsync
+
+        def synced(handle):
+            done.append(str(Path(f"/proc/self/fd/{handle}").readlink().relative_to(tmp_path)))
+            fsync(handle)
+
+        def renamed(path, target):
+            done.append("rename")
+            return rename(path, target)
+
+        monkeypatch.setattr(os, "fsync", synced)
+        monkeypatch.setattr(Path, "rename", renamed)
+        publish(built, out, DAY)
+        name = str(built.relative_to(tmp_path))
+        assert done == [
+            f"{name}/rejected/accounts", f"{name}/rejected", f"{name}/scores", name,
+            "rename", "new/out", "new",
+        ]  # fmt: skip
+
+    def test_a_run_that_the_disk_did_not_keep_is_not_published(self, tmp_path, monkeypatch):
+        def refuse(handle):
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+        built = self.built(tmp_path)
+        monkeypatch.setattr(os, "fsync", refuse)
+        with pytest.raises(OSError, match=os.strerror(errno.EIO)):
+            publish(built, tmp_path, DAY)
+        assert runs_of(tmp_path, DAY) == []
+        assert (built / "scores").read_text() == "new"
+
     def test_two_at_the_same_moment_both_find_a_place(self, tmp_path, monkeypatch):
         """The other one comes between the look and the step."""
         rename, other = Path.rename, []

@@ -1,5 +1,7 @@
 import json
+import os
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import pytest
 
@@ -121,3 +123,25 @@ def test_many_at_once_make_one_chain(tmp_path):
     with ThreadPoolExecutor(8) as pool:
         list(pool.map(lambda v: append_promotion(path, entry(v)), range(24)))
     assert sorted(int(line["version"]) for line in read_promotions(path)) == list(range(24))
+
+
+def test_a_line_outlasts_a_loss_of_power(tmp_path, monkeypatch):
+    path, synced, fsync = tmp_path / "promotions.jsonl", [], os.fsync
+
+    def record(handle):
+        synced.append(Path(f"/proc/self/fd/{handle}").readlink().name)
+        fsync(handle)
+
+    monkeypatch.setattr(os, "fsync", record)
+    append_promotion(path, entry(1))
+    # A new log: its name as well.
+    assert synced == [tmp_path.name, path.name]
+    synced.clear()
+    append_promotion(path, entry(2))
+    assert synced == [path.name]
+    synced.clear()
+    with path.open("ab") as handle:
+        handle.write(b'{"by": "')
+    append_promotion(path, entry(3))
+    # Remains are safe in their own file before they are taken out of the log.
+    assert synced == ["promotions.torn", tmp_path.name, path.name]

@@ -6,6 +6,7 @@ import subprocess
 import sys
 from contextlib import contextmanager
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -237,6 +238,23 @@ def test_a_version_without_its_hash_is_refused(store, tag):
 
 
 # ---- Promotion
+
+
+def test_the_files_of_a_version_outlast_a_loss_of_power(bundles, tmp_path, monkeypatch):
+    """SQLite keeps its rows; what they point to is kept before anything can be promoted."""
+    store, synced, fsync = open_store(tmp_path / "models"), set(), os.fsync
+
+    def record(handle):
+        synced.add(Path(f"/proc/self/fd/{handle}").readlink())
+        fsync(handle)
+
+    monkeypatch.setattr(os, "fsync", record)
+    log_run(store, bundles["1"][1], "overdue", "overdue")
+    (code,) = store.artifacts.rglob("pyfunc_model.py")
+    files = {path for path in code.parent.rglob("*") if path.is_file()}
+    assert {"model.json", "MLmodel"} <= {path.name for path in files}
+    folders = {above for path in files for above in path.parents if above.is_relative_to(store.folder)}
+    assert files | folders <= synced
 
 
 def test_promotions_are_logged_and_aliases_move(store, bundles):
