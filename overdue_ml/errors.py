@@ -2,7 +2,7 @@
 
 Each class carries the exit code that the command line returns for it, so that a verb never has to
 translate: ``0`` done, ``1`` a bug, ``2`` usage or config, ``3`` the records are bad, ``4`` model or
-registry, ``5`` nothing to score.
+registry, ``5`` nothing to score, ``6`` the machine refuses: disk, memory or a process.
 """
 
 from __future__ import annotations
@@ -92,3 +92,12 @@ class NothingToScoreError(OverdueMLError):
     """No customer is known on the as_of date."""
 
     exit_code = 5
+
+
+class ResourceError(OverdueMLError):
+    """A machine that refuses what a run needs: room on a disk, access to a folder, memory, a process.
+
+    Nothing is wrong with records, settings or code: the same command goes on when that is mended.
+    """
+
+    exit_code = 6

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import datetime as dt
+import errno
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -312,6 +314,52 @@ def test_a_model_of_other_features_gives_exit_code_4(
     assert code == 4
     assert "other feature definitions" in sentence(err)
     assert not (workspace / "out").exists()
+
+
+def test_a_disk_that_refuses_gives_exit_code_6_whatever_was_wanted_of_it(
+    workspace: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (workspace / "out").write_text("mine")
+    code, out, err = run(capsys, *score_args(workspace))
+    assert (code, out) == (6, "")
+    for part in ("the output cannot be written: File exists", str(workspace / "out"), "another --out"):
+        assert part in sentence(err)
+    assert (workspace / "out").read_text() == "mine"
+    # A file that vanished from a finished run, which nothing else looks for.
+    (workspace / "out").unlink()
+    assert run(capsys, *score_args(workspace))[0] == 0
+    folder = workspace / "out" / "as_of=2005-09-30"
+    (folder / "scores.parquet").unlink()
+    code, out, err = run(capsys, "monitor", "--scores", folder, "--outcomes", workspace / "records")
+    assert (code, out) == (6, "")
+    for part in ("cannot be used: FileNotFoundError", str(folder / "scores.parquet"), "run again"):
+        assert part in sentence(err)
+
+
+@pytest.mark.parametrize("code", [errno.ENOSPC, errno.EROFS, errno.EACCES, errno.EIO])
+def test_what_a_disk_says_in_any_verb_is_one_sentence(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, code: int, tmp_path: Path
+) -> None:
+    def refuse(*_args: object, **_options: object) -> None:
+        raise OSError(code, os.strerror(code), str(tmp_path / "x"))
+
+    monkeypatch.setattr("overdue_ml.jobs.validate.run_validate", refuse)
+    found, out, err = run(capsys, "validate", "--records", tmp_path)
+    assert (found, out) == (6, "")
+    assert os.strerror(code) in sentence(err)
+    assert f"[{tmp_path / 'x'}]" in sentence(err)
+
+
+@pytest.mark.parametrize("error", [ConnectionResetError(errno.ECONNRESET, "reset"), OSError("no number")])
+def test_what_no_disk_says_stays_a_bug(
+    monkeypatch: pytest.MonkeyPatch, error: OSError, tmp_path: Path
+) -> None:
+    def fail(*_args: object, **_options: object) -> None:
+        raise error
+
+    monkeypatch.setattr("overdue_ml.jobs.validate.run_validate", fail)
+    with pytest.raises(type(error)):
+        cli.run(["validate", "--records", str(tmp_path)])
 
 
 def test_validate_counts_and_writes_what_it_rejects(

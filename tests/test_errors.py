@@ -17,6 +17,7 @@ CODES = {
     "ModelError": 4,
     "FeatureMismatchError": 4,
     "NothingToScoreError": 5,
+    "ResourceError": 6,
 }
 
 

@@ -25,7 +25,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from overdue_ml.config import BatchConfig
-from overdue_ml.errors import ConfigError, OverdueMLError
+from overdue_ml.errors import ConfigError, OverdueMLError, ResourceError
 
 Facts = dict[str, Any]
 Task = Callable[[int], Facts]
@@ -55,7 +55,7 @@ def run_tasks(task: Task, numbers: Sequence[int], config: BatchConfig) -> Iterat
     ------
     ConfigError
         If the engine is not installed or cannot be reached.
-    OverdueMLError
+    ResourceError
         If processes were lost again and again, or could not take up the task.
     Exception
         What a task raised.
@@ -235,7 +235,7 @@ def _on_dask(task: _GuardedTask, numbers: Sequence[int], config: BatchConfig) ->
         except KilledWorker as error:
             raise _lost("a worker of Dask") from error
         except CancelledError as error:
-            raise OverdueMLError(
+            raise ResourceError(
                 "Dask's scheduler was lost before all buckets were finished",
                 next_step="run again when it is there: finished buckets are kept",
             ) from error
@@ -370,15 +370,15 @@ def _must_answer(address: str) -> None:
     )
 
 
-def _lost(who: str) -> OverdueMLError:
-    return OverdueMLError(
+def _lost(who: str) -> ResourceError:
+    return ResourceError(
         f"{who} was lost before its bucket was finished, {_ATTEMPTS} times",
         next_step="run again: finished buckets are kept; if it happens again, take smaller buckets",
     )
 
 
-def _refused(who: str, error: Exception) -> OverdueMLError:
-    return OverdueMLError(
+def _refused(who: str, error: Exception) -> ResourceError:
+    return ResourceError(
         f"{who} could not take up its bucket: {type(error).__name__}",
         expected="the same packages there as here, and the same folders under the same names",
         next_step="read the log of the workers and run again; finished buckets are kept",

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from overdue_ml.disk import sync, sync_all
-from overdue_ml.errors import OverdueMLError
+from overdue_ml.errors import ResourceError
 
 MANIFEST = "manifest.json"
 _RUN = re.compile(r"as_of=([0-9]{4}-[0-9]{2}-[0-9]{2})(?:\.run([1-9][0-9]{0,5}))?")
@@ -104,7 +104,7 @@ def claimed(out: Path, as_of: str, run_key: str, waits: Callable[[], None] | Non
 
     Raises
     ------
-    OverdueMLError
+    ResourceError
         If the place cannot be written.
     """
     path = out / f"{building_folder(out, as_of, run_key).name}.lock"
@@ -153,12 +153,12 @@ def written_to(place: Path) -> Iterator[None]:
 
     Raises
     ------
-    OverdueMLError
+    ResourceError
     """
     try:
         yield
     except OSError as error:
-        raise OverdueMLError(
+        raise ResourceError(
             f"the output cannot be written: {error.strerror or error}",
             where=str(place),
             next_step="free some space or choose another --out, then run again; what is finished is kept",

@@ -233,7 +233,7 @@ def run_score(
     ------
     FeatureMismatchError, ModelError, NothingToScoreError, RecordsError
         See the stages.
-    OverdueMLError
+    ResourceError
         If the place cannot be written, or processes were lost.
     """
     progress, settings = progress or Silent(), settings or ScoreSettings()

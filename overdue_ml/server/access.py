@@ -16,7 +16,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from overdue_ml.errors import ConfigError, OverdueMLError
+from overdue_ml.errors import ConfigError, ResourceError
 
 TOKEN_VARIABLE = "OVERDUE_ML_TOKEN"  # noqa: S105
 MIN_TOKEN = 16
@@ -165,7 +165,7 @@ class AccessLog:
 
     Raises
     ------
-    OverdueMLError
+    ResourceError
         If it cannot be written.
     """
 
@@ -190,7 +190,7 @@ class AccessLog:
 
         Raises
         ------
-        OverdueMLError
+        ResourceError
             If it cannot be written.
         """
         # The clock says when somebody looked; it has no part in anything that is computed.
@@ -216,8 +216,8 @@ class AccessLog:
             finally:
                 os.close(file)
 
-    def _failed(self, error: OSError) -> OverdueMLError:
-        return OverdueMLError(
+    def _failed(self, error: OSError) -> ResourceError:
+        return ResourceError(
             f"the access log cannot be written: {error.strerror or error}",
             where=str(self.path),
             next_step="give a folder that can be written with --access-log",

@@ -14,7 +14,7 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 
-from overdue_ml.errors import OverdueMLError, RecordsError
+from overdue_ml.errors import OverdueMLError, RecordsError, ResourceError
 from overdue_ml.jobs.parts import read_part
 from overdue_ml.jobs.places import building_folder
 from overdue_ml.jobs.prepare import run_prepare
@@ -88,8 +88,9 @@ class TestDisk:
         owner = getattr(owner, "Path", owner) if module.endswith(".Path") else owner
         with monkeypatch.context() as patch:
             patch.setattr(owner, name, refuse(code, after=after)(getattr(owner, name)))
-            with pytest.raises(OverdueMLError, match=os.strerror(code)) as caught:
+            with pytest.raises(ResourceError, match=os.strerror(code)) as caught:
                 run_score(prepared, AS_OF, champion, older, settings())
+        assert caught.value.exit_code == 6
         for part in (str(older), "free some space or choose another --out", "what is finished is kept"):
             assert part in str(caught.value)
         assert {k: v for k, v in tree(older).items() if k.startswith(RUN)} == before
@@ -103,7 +104,7 @@ class TestDisk:
     @pytest.mark.parametrize("size", [100, 3000, 15_000, 60_000])
     def test_files_that_the_system_cuts_short(self, prepared, champion, whole, tmp_path, size):
         """A limit on the size of files stands for a disk that is full in the middle of one."""
-        with at_most(size), pytest.raises(OverdueMLError, match="the output cannot be written") as caught:
+        with at_most(size), pytest.raises(ResourceError, match="the output cannot be written") as caught:
             run_score(prepared, AS_OF, champion, tmp_path / "out", settings())
         assert "File too large" in str(caught.value)
         assert not (tmp_path / "out" / RUN).exists()
@@ -117,7 +118,7 @@ class TestDisk:
         key = plan_score(prepared, AS_OF, champion, out, settings()).run_key
         in_the_way = building_folder(out, "2005-09-30", key) / "parts-3" / "00001.scores.arrow"
         in_the_way.mkdir(parents=True)
-        with pytest.raises(OverdueMLError, match="the output cannot be written: Is a directory"):
+        with pytest.raises(ResourceError, match="the output cannot be written: Is a directory"):
             run_score(prepared, AS_OF, champion, out, settings(workers=2))
         assert not (out / RUN).exists()
         # Gone already where no other bucket was finished by then.
@@ -126,13 +127,13 @@ class TestDisk:
         assert names(out) == [RUN]
 
     def test_where_buckets_are_made_for_other_processes(self, few, champion, tmp_path):
-        with at_most(2000), pytest.raises(OverdueMLError, match=r"cannot be written: .*File too large"):
+        with at_most(2000), pytest.raises(ResourceError, match=r"cannot be written: .*File too large"):
             run_score(few, AS_OF, champion, tmp_path / "out", settings(workers=2, customers_per_bucket=100))
         assert not (tmp_path / "out" / RUN).exists()
 
     def test_the_output_is_a_file(self, prepared, champion, tmp_path):
         (tmp_path / "out").write_text("mine")
-        with pytest.raises(OverdueMLError, match="the output cannot be written"):
+        with pytest.raises(ResourceError, match="the output cannot be written"):
             run_score(prepared, AS_OF, champion, tmp_path / "out", settings())
         assert (tmp_path / "out").read_text() == "mine"
 

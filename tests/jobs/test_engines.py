@@ -16,7 +16,7 @@ import pytest
 
 from overdue_ml import cli
 from overdue_ml.config import BatchConfig
-from overdue_ml.errors import ConfigError, OverdueMLError, RecordsError
+from overdue_ml.errors import ConfigError, RecordsError, ResourceError
 from overdue_ml.jobs import batch, engines
 from overdue_ml.jobs.engines import run_tasks
 from overdue_ml.jobs.score import run_score
@@ -104,7 +104,7 @@ def test_a_worker_that_always_dies_is_one_clear_error(settings, tmp_path):
             os.kill(os.getpid(), 9)
         return {"number": number}
 
-    with pytest.raises(OverdueMLError, match="was lost before its bucket was finished, 4 times"):
+    with pytest.raises(ResourceError, match="was lost before its bucket was finished, 4 times"):
         list(run_tasks(task, range(4), settings))
     assert len(list(tmp_path.iterdir())) == 4
 
@@ -280,7 +280,7 @@ def test_a_scheduler_that_is_lost_is_one_clear_error():
         results = run_tasks(task, range(20), settings)
         next(results)
         cluster.close()
-        with pytest.raises(OverdueMLError, match="Dask's scheduler was lost"):
+        with pytest.raises(ResourceError, match="Dask's scheduler was lost"):
             list(results)
 
 
@@ -293,7 +293,7 @@ def test_what_a_worker_cannot_take_up_is_one_clear_error(settings):
         def __call__(self, number):
             return {}
 
-    with pytest.raises(OverdueMLError, match="the same packages"):
+    with pytest.raises(ResourceError, match="the same packages"):
         list(run_tasks(Heavy(), [1, 2], settings))
 
 

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from overdue_ml.errors import OverdueMLError
+from overdue_ml.errors import OverdueMLError, ResourceError
 from overdue_ml.jobs.places import (
     MANIFEST,
     building_folder,
@@ -306,7 +306,7 @@ class TestClaim:
     def test_a_file_in_the_place_of_the_folder(self, tmp_path):
         (tmp_path / "out").write_text("mine")
         with (
-            pytest.raises(OverdueMLError, match="the output cannot be written: File exists") as caught,
+            pytest.raises(ResourceError, match="the output cannot be written: File exists") as caught,
             claimed(tmp_path / "out", DAY, KEY),
         ):
             pytest.fail("the block must not start")
@@ -320,7 +320,7 @@ class TestClaim:
             raise OSError(code, os.strerror(code))
 
         monkeypatch.setattr("overdue_ml.jobs.places.os.open", refuse)
-        with pytest.raises(OverdueMLError, match=os.strerror(code)), claimed(tmp_path, DAY, KEY):
+        with pytest.raises(ResourceError, match=os.strerror(code)), claimed(tmp_path, DAY, KEY):
             pytest.fail("the block must not start")
 
     def test_a_disk_that_refuses_at_the_end_hides_no_error(self, tmp_path, monkeypatch):
@@ -337,7 +337,7 @@ class TestClaim:
 
 
 def test_only_what_a_disk_refuses_is_told_as_such(tmp_path):
-    with pytest.raises(OverdueMLError, match="No space left on device") as caught, written_to(tmp_path):
+    with pytest.raises(ResourceError, match="No space left on device") as caught, written_to(tmp_path):
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
     for part in (str(tmp_path), "free some space", "what is finished is kept"):
         assert part in str(caught.value)

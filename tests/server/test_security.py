@@ -10,7 +10,7 @@ import stat
 
 import pytest
 
-from overdue_ml.errors import ConfigError, OverdueMLError
+from overdue_ml.errors import ConfigError, ResourceError
 from overdue_ml.server import access
 from overdue_ml.server.access import AccessLog, Sessions, Tokens
 from overdue_ml.server.run import Access, Address, prepare
@@ -232,7 +232,7 @@ def test_what_cannot_be_written_down_is_not_shown(site, client_of, tmp_path, mon
         assert "access log cannot be written" in answer.text
         assert "SYN000000050" not in answer.text
     (tmp_path / "file").write_text("x")
-    with pytest.raises(OverdueMLError, match="access log cannot be written"):
+    with pytest.raises(ResourceError, match="access log cannot be written"):
         AccessLog(tmp_path / "file")
 
 
