@@ -130,7 +130,7 @@ def _on_this_machine(task: _GuardedTask, numbers: Sequence[int], config: BatchCo
             # One process would be this one, and its loss that of the run.
             n_workers = max(2, min(config.workers, len(here)))
             try:
-                with _side_by_side(task, here, n_workers, begun) as results:
+                with _renewed_quietly(), _side_by_side(task, here, n_workers, begun) as results:
                     for number, found in results:
                         left.remove(number)
                         yield found
@@ -144,6 +144,21 @@ def _on_this_machine(task: _GuardedTask, numbers: Sequence[int], config: BatchCo
                 raise _refused("a process of this machine", error) from error
     # They would wait five minutes for more to do, each with the memory of its largest bucket.
     get_reusable_executor(reuse=True).shutdown(wait=True)
+
+
+@contextmanager
+def _renewed_quietly() -> Iterator[None]:
+    """Without loky's word of a worker that it started anew because its memory had grown.
+
+    It suspects a leak; a bucket larger than the one before looks the same to it, and the limit on memory is
+    ``max_memory_mb``. The warning is given in a thread of loky in this process, and filters are those of all
+    threads.
+    """
+    with warnings.catch_warnings():
+        warnings.filterwarnings(
+            "ignore", "A worker stopped while some jobs were given", UserWarning, r"joblib\.externals\.loky\."
+        )
+        yield
 
 
 def _begun_of(folder: Path) -> list[int]:

@@ -9,6 +9,8 @@ import os
 import subprocess
 import sys
 import time
+import warnings
+from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 
@@ -94,6 +96,34 @@ def test_tasks_of_workers_that_are_killed_are_done_again(settings, tmp_path):
     found = [facts["number"] for facts in run_tasks(task, range(5), settings)]
     assert sorted(found) == [0, 1, 2, 3, 4]
     assert sorted(p.name for p in tmp_path.iterdir()) == ["0", "1"]
+
+
+def test_a_worker_that_is_renewed_for_its_memory_is_nothing_to_warn_of():
+    def task(number):
+        from joblib.externals.loky import process_executor
+
+        # So that it finds its memory grown after every task.
+        process_executor._MEMORY_LEAK_CHECK_DELAY, process_executor._MAX_MEMORY_LEAK_SIZE = 0.0, -(10**15)
+        time.sleep(0.05)
+        return {"number": number, "process": os.getpid()}
+
+    loky = "joblib.externals.loky.process_executor"
+    with warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("always")
+        found = []
+        for facts in run_tasks(task, range(12), BatchConfig(workers=2)):
+            found.append(facts)
+            # Of another text, or from elsewhere: heard.
+            warnings.warn_explicit("A worker could not be stopped", UserWarning, "x.py", 1, loky)
+            warnings.warn_explicit(
+                "A worker stopped while some jobs were given", UserWarning, "x.py", 2, "own"
+            )
+    assert sorted(facts["number"] for facts in found) == list(range(12))
+    assert len({facts["process"] for facts in found}) > 3
+    assert Counter(str(warning.message) for warning in told) == {
+        "A worker could not be stopped": 12,
+        "A worker stopped while some jobs were given": 12,
+    }
 
 
 @on_each_engine
