@@ -6,7 +6,10 @@ import datetime as dt
 import importlib.util
 import re
 import zipfile
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import pandas as pd
@@ -80,7 +83,7 @@ def write_excel(frame: pd.DataFrame, path: Path, title: str, day: dt.date) -> No
     """Write a table as a workbook; more rows than a sheet takes go on in the next sheet.
 
     Text is never a formula, and what XML cannot hold is escaped as Excel does it. A longer text than a cell
-    takes is cut and ends in ``…``.
+    takes is cut and ends in ``…``. Nothing is written outside the folder of ``path``, whatever ends this.
 
     Parameters
     ----------
@@ -105,17 +108,44 @@ def write_excel(frame: pd.DataFrame, path: Path, title: str, day: dt.date) -> No
     book.properties.creator = "overdue_ml"
     book.properties.created = book.properties.modified = dt.datetime.combine(day, dt.time())
     columns = [_plain(frame[name]) for name in frame.columns]
-    for number, start in enumerate(range(0, max(len(frame), 1), _SHEET_ROWS - 1)):
-        sheet = book.create_sheet(title if not number else f"{title} {number + 1}")
-        sheet.freeze_panes = "A2"
-        cells = [_Cells(sheet) for _ in columns]
-        sheet.append([cell(str(name)) for cell, name in zip(cells, frame.columns, strict=True)])
-        here = [column[start : start + _SHEET_ROWS - 1] for column in columns]
-        for row in zip(*here, strict=True):
-            sheet.append([cell(value) for cell, value in zip(cells, row, strict=True)])
-    with _TimelessZip(path, "w", zipfile.ZIP_DEFLATED) as archive:
-        # Not by save(), which puts the time of day into the properties.
-        ExcelWriter(book, archive).write_data()
+    with TemporaryDirectory(prefix=f".{path.name}.", dir=path.parent) as scratch, _ended(book):
+        for number, start in enumerate(range(0, max(len(frame), 1), _SHEET_ROWS - 1)):
+            sheet = book.create_sheet(title if not number else f"{title} {number + 1}")
+            sheet.freeze_panes = "A2"
+            _collect_in(Path(scratch) / str(number), sheet)
+            cells = [_Cells(sheet) for _ in columns]
+            sheet.append([cell(str(name)) for cell, name in zip(cells, frame.columns, strict=True)])
+            here = [column[start : start + _SHEET_ROWS - 1] for column in columns]
+            for row in zip(*here, strict=True):
+                sheet.append([cell(value) for cell, value in zip(cells, row, strict=True)])
+        with _TimelessZip(path, "w", zipfile.ZIP_DEFLATED) as archive:
+            # Not by save(), which puts the time of day into the properties.
+            ExcelWriter(book, archive).write_data()
+
+
+@contextmanager
+def _ended(book: Any) -> Iterator[None]:
+    """End the sheets of a book, also after an error: left alone, each would complain on standard error."""
+    try:
+        yield
+    finally:
+        for sheet in book:
+            if not sheet.closed:
+                with suppress(OSError):
+                    sheet.close()
+
+
+def _collect_in(file: Path, sheet: Any) -> None:
+    """Have the rows of a sheet go to a file of ours until they are packed.
+
+    openpyxl would make one in the system's folder for temporary files, where a kill leaves the list.
+    """
+    from openpyxl.worksheet._writer import ALL_TEMP_FILES, WorksheetWriter
+
+    # It takes a file off this list when it has packed it, and stumbles over one that is not there.
+    ALL_TEMP_FILES.append(str(file))
+    sheet._writer = WorksheetWriter(sheet, str(file))
+    sheet._writer.write_top()
 
 
 def _plain(column: pd.Series) -> list[Any]:

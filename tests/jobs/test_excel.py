@@ -2,9 +2,13 @@
 
 import datetime as dt
 import importlib.util
+import os
 import re
+import sys
+import tempfile
 import time
 import zipfile
+from pathlib import Path
 
 import numpy as np
 import openpyxl
@@ -128,6 +132,53 @@ def test_equal_tables_are_equal_bytes_whenever_they_are_written(tmp_path, monkey
         assert archive.testzip() is None
         properties = archive.read("docProps/core.xml").decode()
     assert re.findall(r"\d{4}-\d\d-\d\dT[\d:]+Z", properties) == ["2024-02-29T00:00:00Z"] * 2
+
+
+class TestFolder:
+    """A list that a kill cuts off lies nowhere but where the whole one would."""
+
+    @pytest.fixture
+    def made(self, tmp_path, monkeypatch):
+        """Files and folders that were made, by the system's own word; none may be made in its folder."""
+        planted, found = tmp_path / "system", []
+        planted.mkdir()
+        monkeypatch.setenv("TMPDIR", str(planted))
+        monkeypatch.setattr(tempfile, "tempdir", None)
+        assert tempfile.gettempdir() == str(planted)
+        watching = [True]
+
+        def hear(event, args):
+            if not watching[0]:
+                return
+            if (event == "open" and isinstance(args[0], str) and args[2] & os.O_CREAT) or event == "os.mkdir":
+                found.append(Path(args[0]))
+
+        # A hook stays for good.
+        sys.addaudithook(hear)
+        yield found
+        watching[0] = False
+
+    def test_nothing_is_ever_made_elsewhere(self, tmp_path, made, monkeypatch):
+        monkeypatch.setattr(excel, "_SHEET_ROWS", 4)
+        out = tmp_path / "out"
+        out.mkdir()
+        made.clear()
+        write_excel(pd.DataFrame({"id": list("abcdefg")}), out / "x.xlsx", "reminders", DAY)
+        # The workbook, a folder, and in it a file for each of three sheets.
+        assert len(made) == 5
+        assert all(path.is_relative_to(out) for path in made)
+        assert [path.name for path in out.iterdir()] == ["x.xlsx"]
+
+    def test_nothing_stays_where_it_fails(self, tmp_path, made, monkeypatch):
+        out = tmp_path / "out"
+        out.mkdir()
+        made.clear()
+        monkeypatch.setattr(excel, "_fitting", lambda text: 1 / 0 if text == "c" else text)
+        with pytest.raises(ZeroDivisionError):
+            write_excel(pd.DataFrame({"id": list("abc")}), out / "x.xlsx", "reminders", DAY)
+        assert made
+        assert all(path.is_relative_to(out) for path in made)
+        assert list(out.iterdir()) == []
 
 
 def test_without_openpyxl_the_error_says_what_to_install(tmp_path, monkeypatch):
