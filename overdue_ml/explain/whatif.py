@@ -31,7 +31,7 @@ from overdue_ml.features import (
     ranks_of,
     registry_with,
 )
-from overdue_ml.features.build import epoch_days, feature_rows
+from overdue_ml.features.build import Beside, epoch_days, feature_rows
 from overdue_ml.features.future import forget_after
 from overdue_ml.features.keys import Keys
 from overdue_ml.features.ranks import Book, ranked_sources
@@ -308,7 +308,7 @@ class Rescorer:
         book = Book([(np.full(n, day[0]), self._ranked)] if n else [])
         whole = None if self._others is None else _put_back(self._others, records, self.customer_id)
         features = feature_rows(
-            records, keys, self.model.feature_names, self._registry, 1, whole, book
+            records, keys, self.model.feature_names, self._registry, 1, Beside(whole, book)
         ).droplevel("as_of_date")
         classifier = self.model.classifier
         log_odds = classifier.decision_function(features)

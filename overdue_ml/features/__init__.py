@@ -1,7 +1,7 @@
 """Features: declared, registered, built in one pass, and never from the future."""
 
 from overdue_ml.features.audit import LeakageFinding, audit_leakage
-from overdue_ml.features.build import available_features, book_of_parts, build_features, build_part
+from overdue_ml.features.build import Beside, available_features, book_of_parts, build_features, build_part
 from overdue_ml.features.catalogue import default_registry, feature_catalogue
 from overdue_ml.features.declare import (
     ALL,
@@ -34,6 +34,7 @@ from overdue_ml.features.transformer import FeatureBuilder
 __all__ = [
     "ALL",
     "AttributeFeature",
+    "Beside",
     "DerivedFeature",
     "Feature",
     "FeatureBuilder",

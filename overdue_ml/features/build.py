@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, overload
 
@@ -34,6 +35,7 @@ from overdue_ml.features.views import (
 from overdue_ml.records import Records
 from overdue_ml.records.dates import AsOf, parse_dates
 from overdue_ml.records.select import keep_customers
+from overdue_ml.records.states import StateReader
 
 if TYPE_CHECKING:
     from overdue_ml.features.folder import FeatureFolder
@@ -157,14 +159,32 @@ def nobody_known(dates: Sequence[dt.date]) -> NothingToScoreError:
     )
 
 
+@dataclass(frozen=True)
+class Beside:
+    """What goes with the building of a part of a book, beside the records of its customers.
+
+    Attributes
+    ----------
+    whole : Records or None
+        Of everybody: a function of the user's own may look at them, and a rank is the place among them.
+    book : Book or None
+        Where parts follow each other: what :func:`whole_book` gives, so that it is built once.
+    reader : StateReader or None
+        Is shown the states of instalments that features are made of, if any are.
+    """
+
+    whole: Records | None = None
+    book: Book | None = None
+    reader: StateReader | None = None
+
+
 def feature_rows(
     records: Records,
     keys: Keys,
     names: Sequence[str],
     registry: Registry,
     n_threads: int | None = None,
-    whole: Records | None = None,
-    book: Book | None = None,
+    beside: Beside | None = None,
 ) -> pd.DataFrame:
     """Features of some rows.
 
@@ -177,29 +197,27 @@ def feature_rows(
     names : sequence of str
     registry : Registry
     n_threads : int, optional
-    whole : Records, optional
-        Where ``records`` or ``keys`` are a part: all of them. A function of the user's own may look at
-        everybody, and a rank is the place among everybody. Without it the keys are everybody.
-    book : Book, optional
-        Where parts follow each other: what :func:`whole_book` gives, so that it is built once.
+    beside : Beside, optional
+        Where ``records`` or ``keys`` are a part. Without it the keys are everybody.
 
     Returns
     -------
     pandas.DataFrame
         As of :func:`build_features`, one row a key, in their order.
     """
-    wanted = registry.closure(names)
-    if book is None and whole is not None:
-        book = whole_book(whole, np.unique(keys.day), names, registry, n_threads)
+    wanted, beside = registry.closure(names), beside or Beside()
+    book = beside.book
+    if book is None and beside.whole is not None:
+        book = whole_book(beside.whole, np.unique(keys.day), names, registry, n_threads)
     with records.connect() as con:
         columns = _declared_columns(
-            con, records, keys, [f for f in wanted if isinstance(f, Feature)], n_threads
+            con, records, keys, [f for f in wanted if isinstance(f, Feature)], n_threads, beside.reader
         )
         columns |= _sql_columns(con, records, keys, [f for f in wanted if isinstance(f, SqlFeature)])
         columns |= _attribute_columns(records, keys, [f for f in wanted if isinstance(f, AttributeFeature)])
     for feature in wanted:
         if isinstance(feature, FunctionFeature):
-            columns[feature.name] = function_values(feature, whole or records, keys.frame())
+            columns[feature.name] = function_values(feature, beside.whole or records, keys.frame())
     for feature in wanted:
         if isinstance(feature, DerivedFeature):
             columns[feature.name] = _derive(feature, columns)
@@ -250,7 +268,7 @@ def whole_book(
         part = keep_customers(records, ids)
         with part.connect() as con:
             keys = known_customers(con, part, days)
-        frame = feature_rows(part, keys, sources, registry, n_threads, records)
+        frame = feature_rows(part, keys, sources, registry, n_threads, Beside(records))
         columns.append((keys.day, {name: frame[name].to_numpy() for name in sources}))
     return Book(columns)
 
@@ -261,8 +279,7 @@ def build_part(
     names: Sequence[str],
     registry: Registry,
     *,
-    whole: Records | None = None,
-    book: Book | None = None,
+    beside: Beside | None = None,
     n_threads: int | None = None,
 ) -> pd.DataFrame | None:
     """Features of some customers of a book on one date, for whoever goes through a book in parts.
@@ -274,10 +291,9 @@ def build_part(
     as_of : datetime.date
     names : sequence of str
     registry : Registry
-    whole : Records, optional
-        Of everybody, where a function of the user's own may look at them.
-    book : Book, optional
-        What :func:`book_of_parts` gives, where ranks are among the names.
+    beside : Beside, optional
+        Everybody, where a function of the user's own may look at them, and what :func:`book_of_parts` gives
+        where ranks are among the names.
     n_threads : int, optional
 
     Returns
@@ -295,7 +311,9 @@ def build_part(
         keys = known_customers(con, records, epoch_days([as_of]))
     if len(keys.day) == 0:
         return None
-    return feature_rows(records, keys, names, registry, n_threads, whole or records, book or Book([]))
+    beside = beside or Beside()
+    beside = replace(beside, whole=beside.whole or records, book=beside.book or Book([]))
+    return feature_rows(records, keys, names, registry, n_threads, beside)
 
 
 def book_of_parts(
@@ -347,6 +365,7 @@ def _declared_columns(
     keys: Keys,
     features: list[Feature],
     n_threads: int | None,
+    reader: StateReader | None,
 ) -> dict[str, _Values]:
     if not features:
         return {}
@@ -373,7 +392,7 @@ def _declared_columns(
             found |= dict(zip((f.name for f in here), matrix.T, strict=True))
     others = [f for f in features if f.measure.view in STATE_VIEWS]
     if others:
-        found |= state_columns(records, keys, others, n_threads)
+        found |= state_columns(records, keys, others, n_threads, reader)
     return found
 
 

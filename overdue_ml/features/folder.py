@@ -18,7 +18,14 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from overdue_ml.errors import ConfigError, FeatureMismatchError, RecordsError
-from overdue_ml.features.build import epoch_days, feature_rows, nobody_known, refuse_missing, whole_book
+from overdue_ml.features.build import (
+    Beside,
+    epoch_days,
+    feature_rows,
+    nobody_known,
+    refuse_missing,
+    whole_book,
+)
 from overdue_ml.features.declare import AttributeFeature
 from overdue_ml.features.keys import Keys
 from overdue_ml.features.registry import Registry
@@ -133,7 +140,7 @@ def write_features(
             part = keep_customers(records, customers[first : first + customers_per_part])
             with part.connect() as con:
                 keys = known_customers(con, part, epoch_days(dates))
-            frame = feature_rows(part, keys, names, registry, n_threads, records, book)
+            frame = feature_rows(part, keys, names, registry, n_threads, Beside(records, book))
             table = _table(keys, frame)
             # The same values twice, of which the writer needs one.
             del part, frame

@@ -34,6 +34,7 @@ from overdue_ml.records.state_columns import (
     UNITS,
     UNTIL,
 )
+from overdue_ml.records.states import StateReader
 
 # What a column of the views holds: codes of the compiled ``_value``.
 _AMOUNT_DUE, _PAID_AMOUNT, _SHORTFALL, _DPD, _DAYS_TO_DUE, _DAYS_EARLY, _IS_SETTLED, _UNPAID = range(8)
@@ -288,7 +289,11 @@ class EventReader:
 
 
 def state_columns(
-    records: Records, keys: Keys, features: Sequence[Feature], n_threads: int | None = None
+    records: Records,
+    keys: Keys,
+    features: Sequence[Feature],
+    n_threads: int | None = None,
+    reader: StateReader | None = None,
 ) -> dict[str, FloatArray]:
     """Features of the views of instalments, one value a key.
 
@@ -300,6 +305,8 @@ def state_columns(
         Not empty.
     n_threads : int, optional
         The result does not depend on it.
+    reader : StateReader, optional
+        Is shown the same states, of all accounts.
     """
     columns = sorted(set().union(*(f.columns for f in features)))
     views = [here for view in STATE_VIEWS if (here := [f for f in features if f.measure.view == view])]
@@ -307,10 +314,14 @@ def state_columns(
     programs: list[Program] = [compile_program(here, columns) for here in views]
     dates = [day.item() for day in np.unique(keys.day).astype("datetime64[D]")]
     unsettled = read_unsettled(records, as_of=dates)
-    reader = EventReader(columns, keys.places_of(unsettled.customers))
+    event_reader = EventReader(columns, keys.places_of(unsettled.customers))
+    show = None if reader is None else reader.read(unsettled)
 
     def visit(states: IntArray, order: IntArray) -> None:
-        customers, events = reader.read(states, order)
+        if show is not None:
+            # First: reading the events sorts the rows in place.
+            show(states, order)
+        customers, events = event_reader.read(states, order)
         rows, start = keys.rows_of(customers)
         for program, out in zip(programs, found, strict=True):
             run_program(program, events, range(len(customers)), (start, keys.day[rows]), (out, rows))

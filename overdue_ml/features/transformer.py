@@ -12,7 +12,7 @@ from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.utils.validation import check_is_fitted
 
 from overdue_ml.errors import ConfigError, RecordsError
-from overdue_ml.features.build import available_features, feature_rows, refuse_missing
+from overdue_ml.features.build import Beside, available_features, feature_rows, refuse_missing
 from overdue_ml.features.catalogue import default_registry
 from overdue_ml.features.declare import AttributeFeature
 from overdue_ml.features.keys import Keys
@@ -174,7 +174,7 @@ class FeatureBuilder(TransformerMixin, BaseEstimator):  # type: ignore[misc]
             return self._empty().reindex(range(len(index))).set_axis(index)
         keys = _keys(rows, rows.pair[is_known])
         built = feature_rows(
-            part, keys, self.feature_names_, self.registry_, self.n_threads, self.records
+            part, keys, self.feature_names_, self.registry_, self.n_threads, Beside(self.records)
         ).reset_index(drop=True)
         if is_known.all():
             return built.take(rows.place).set_axis(index)

@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 from overdue_ml.config import ContributionsConfig
 from overdue_ml.errors import NothingToScoreError
 from overdue_ml.explain import choose_background
-from overdue_ml.features import build_part, ranks_of, registry_with
+from overdue_ml.features import Beside, build_part, ranks_of, registry_with
 from overdue_ml.features.build import epoch_days
 from overdue_ml.features.views import known_customers
 from overdue_ml.jobs.book import BookSource, each_bucket
@@ -60,7 +60,8 @@ def draw_background(
     parts = []
     for _, records in each_bucket(book, buckets):
         own = keep_customers(records, chosen)
-        part = build_part(own, as_of, model.feature_names, registry, whole=among.whole, book=among.ranks)
+        beside = Beside(among.whole, among.ranks)
+        part = build_part(own, as_of, model.feature_names, registry, beside=beside)
         if part is not None:
             named = [name for name in part.columns if isinstance(part[name].dtype, pd.CategoricalDtype)]
             parts.append(part.droplevel("as_of_date").astype(dict.fromkeys(named, "str")))

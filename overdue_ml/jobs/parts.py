@@ -34,13 +34,21 @@ from overdue_ml.explain import (
     sum_by_reason,
     top_reasons,
 )
-from overdue_ml.features import FunctionFeature, OwnFeatures, RankBook, build_part, ranks_of, registry_with
+from overdue_ml.features import (
+    Beside,
+    FunctionFeature,
+    OwnFeatures,
+    RankBook,
+    build_part,
+    ranks_of,
+    registry_with,
+)
 from overdue_ml.jobs.book import BookSource
 from overdue_ml.jobs.inputs import input_tables
 from overdue_ml.jobs.places import is_whole, sha256_of
 from overdue_ml.model import ScoringModel, compute_points, load_bundle, predict_further
 from overdue_ml.monitoring import count_book
-from overdue_ml.records import Bucketed, Records, compute_next_due
+from overdue_ml.records import Bucketed, InstalmentDues, Records, compute_next_due
 from overdue_ml.reminders import assign_tiers
 
 #: Tables of a part, each in Arrow's own format: read back in place, without unpacking.
@@ -124,9 +132,10 @@ def score_records(
     """
     among = among or Among()
     registry = registry_with(model.meta["attributes"], among.own, ranks=ranks_of(model.meta))
+    owed = InstalmentDues(as_of)
     built = build_part(
         records, as_of, model.feature_names, registry,
-        whole=among.whole, book=among.ranks, n_threads=n_threads,
+        beside=Beside(among.whole, among.ranks, owed), n_threads=n_threads,
     )  # fmt: skip
     if built is None:
         return None
@@ -140,7 +149,7 @@ def score_records(
         explainer = build_explainer(model.classifier, among.background)
         log_odds, contributions = explain_features(model.classifier, features, progress, explainer, n_threads)
         reasons = _reasons(contributions, model, config)
-    dues = compute_next_due(records, as_of)
+    dues = compute_next_due(records, as_of, instalments=owed, n_threads=n_threads)
     scores = _scores(dues, as_of, features, log_odds, model, config).assign(**reasons)
     return Scored(scores, features, contributions, dues)
 

@@ -1,7 +1,7 @@
 """Records: table contracts, loading, rejected rows, settlement, the synthetic lender."""
 
 from overdue_ml.records.buckets import Bucketed, bucket_of, is_bucketed, open_buckets, write_buckets
-from overdue_ml.records.facts import compute_next_due
+from overdue_ml.records.dues import InstalmentDues, compute_next_due
 from overdue_ml.records.histories import compute_histories, iter_histories
 from overdue_ml.records.load import Records, load_records
 from overdue_ml.records.select import keep_customers
@@ -15,6 +15,7 @@ from overdue_ml.records.validate import FreshnessResult, RuleResult, TableResult
 __all__ = [
     "Bucketed",
     "FreshnessResult",
+    "InstalmentDues",
     "Records",
     "RuleResult",
     "SettlementRules",

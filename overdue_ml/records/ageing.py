@@ -68,7 +68,7 @@ def compute_ageing(records: Records, days: AsOf | Sequence[AsOf], n_threads: int
     """Days past due and amounts of every account on some days, in one pass over the instalments.
 
     Of an account the worst instalment decides, and the latest known statement; amounts of both add up, as in
-    :func:`~overdue_ml.records.facts.compute_next_due`.
+    :func:`~overdue_ml.records.compute_next_due`.
 
     Parameters
     ----------

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Protocol, TypeVar
 
 import numpy as np
 import pyarrow as pa
@@ -21,6 +21,8 @@ from overdue_ml.records.dates import AsOf
 from overdue_ml.records.settlement import SettlementRules, rules_for
 
 _T = TypeVar("_T")
+#: Gets states and the rows that are those of a block; see :meth:`UnsettledAccounts.visit`.
+StateVisitor = Callable[[Int64Array, Int64Array], _T]
 #: Accounts of a block: its states fit into a processor's cache, and Python is called seldom enough.
 _PER_BLOCK = 2_000
 
@@ -48,7 +50,7 @@ class UnsettledAccounts:
 
     def visit(
         self,
-        visitor: Callable[[Int64Array, Int64Array], _T],
+        visitor: StateVisitor[_T],
         n_threads: int | None = None,
         accounts_per_block: int = _PER_BLOCK,
     ) -> list[_T]:
@@ -72,6 +74,13 @@ class UnsettledAccounts:
         """
         blocks = list(customer_ranges(self.customers, accounts_per_block))
         return settle_blocks(self.rows, self.terms, blocks, visitor, n_threads)
+
+
+class StateReader(Protocol):
+    """Whoever wants the states that somebody else has settled."""
+
+    def read(self, unsettled: UnsettledAccounts) -> StateVisitor[None]:
+        """What is to be shown the states of each block of these accounts."""
 
 
 def read_unsettled(

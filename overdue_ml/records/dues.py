@@ -1,0 +1,231 @@
+"""What is due next, as known on a date."""
+
+from __future__ import annotations
+
+import datetime as dt
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from overdue_ml.errors import ConfigError
+from overdue_ml.records._ledger import NEVER, Int64Array
+from overdue_ml.records.facts import known_on_sql
+from overdue_ml.records.load import Records
+from overdue_ml.records.state_columns import UNITS
+from overdue_ml.records.states import StateVisitor, UnsettledAccounts, read_unsettled
+
+_DAY = "datetime64[us]"
+_COLUMNS = {
+    "next_due_date": _DAY,
+    "due_amount": "float64",
+    "exposure_amount": "float64",
+    "dpd": "float64",
+    "paid_due_date": _DAY,
+    "overdue_amount": "float64",
+}
+
+
+class InstalmentDues:
+    """What customers owe of instalments, for whoever settles them anyway.
+
+    Settling takes the most time of :func:`compute_next_due`, and features are made of the same states.
+
+    Parameters
+    ----------
+    as_of : datetime.date
+    """
+
+    def __init__(self, as_of: dt.date) -> None:
+        self.as_of = as_of
+        self._ids: pa.Array | None = None
+        self._owed: Int64Array = np.empty((0, 0), dtype=np.int64)
+
+    def read(self, unsettled: UnsettledAccounts) -> StateVisitor[None]:
+        """A visitor that adds up the states of some accounts.
+
+        Raises
+        ------
+        ConfigError
+            If states are told for other dates than ``as_of``.
+        """
+        from overdue_ml.records._dues_pass import N_COLUMNS, NEXT_DUE, PAID_AHEAD, add_up
+
+        day = _day_number(self.as_of)
+        if unsettled.terms.as_of_days.tolist() != [day]:
+            raise ConfigError(
+                "states of other dates do not tell what is due", expected=f"those of {self.as_of}"
+            )
+        customers = unsettled.customers.dictionary_encode()
+        customer_of = pc.fill_null(customers.indices, -1).to_numpy().astype(np.int64)
+        owed = np.zeros((len(customers.dictionary), N_COLUMNS), dtype=np.int64)
+        owed[:, [NEXT_DUE, PAID_AHEAD]] = NEVER
+        self._ids, self._owed = customers.dictionary, owed
+
+        def visit(states: Int64Array, order: Int64Array) -> None:
+            # A customer's accounts come in one call: no two threads have the same row.
+            add_up(states, order, day, customer_of, owed)
+
+        return visit
+
+    def frame(self, records: Records, n_threads: int | None = None) -> pd.DataFrame:
+        """What was added up, as :func:`compute_next_due` tells it; of the records if nothing was yet."""
+        from overdue_ml.records._dues_pass import (
+            DPD,
+            DUE_ON_IT,
+            EXPOSURE,
+            N_INSTALMENTS,
+            NEXT_DUE,
+            OVERDUE,
+            PAID_AHEAD,
+        )
+
+        if self._ids is None:
+            unsettled = read_unsettled(records, as_of=self.as_of)
+            unsettled.visit(self.read(unsettled), n_threads)
+        assert self._ids is not None
+        known = self._owed[:, N_INSTALMENTS] > 0
+        owed = self._owed[known]
+        return pd.DataFrame(
+            {
+                "next_due_date": _dates(owed[:, NEXT_DUE]),
+                "due_amount": owed[:, DUE_ON_IT] / UNITS,
+                "exposure_amount": owed[:, EXPOSURE] / UNITS,
+                "dpd": owed[:, DPD].astype(np.float64),
+                "paid_due_date": _dates(owed[:, PAID_AHEAD]),
+                "overdue_amount": owed[:, OVERDUE] / UNITS,
+            },
+            index=_index(self._ids.filter(pa.array(known))),
+        )
+
+
+def compute_next_due(
+    records: Records,
+    as_of: dt.date,
+    *,
+    instalments: InstalmentDues | None = None,
+    n_threads: int | None = None,
+) -> pd.DataFrame:
+    """Next due date and amounts of every customer, as known at the end of ``as_of``.
+
+    The latest known statement of an account decides, and its instalments if it has any. A statement's
+    due amount is its minimum due, or the balance where the records have no minimum; balances in credit
+    owe nothing. An instalment's is what it is short by, and what is settled already is not due.
+
+    Parameters
+    ----------
+    records : Records
+    as_of : datetime.date
+    instalments : InstalmentDues, optional
+        Of the same records and date, where its states were read already.
+    n_threads : int, optional
+        The result does not depend on it.
+
+    Returns
+    -------
+    pandas.DataFrame
+        Indexed by customer_id: next_due_date (the earliest due date after ``as_of``; null if none),
+        due_amount (due on that date), exposure_amount (all balances, and all that instalments are short
+        by), dpd (worst account, days), paid_due_date (the earliest due date after ``as_of`` of an instalment
+        that is settled already; null if none), overdue_amount (what is due of everything that is past due).
+        A customer without a known statement or instalment has no row.
+
+    Raises
+    ------
+    ConfigError
+        If ``instalments`` are of another date.
+    """
+    instalments = instalments or InstalmentDues(as_of)
+    if instalments.as_of != as_of:
+        raise ConfigError(f"these instalments are those of {instalments.as_of}", expected=f"those of {as_of}")
+    parts = []
+    if "statements" in records:
+        parts.append(_statement_dues(records, as_of))
+    if "instalments" in records and "payments" in records:
+        parts.append(instalments.frame(records, n_threads))
+    if not parts:
+        return pd.DataFrame({c: pd.Series(dtype=kind) for c, kind in _COLUMNS.items()}, index=_index([]))
+    return parts[0] if len(parts) == 1 else _together(*parts)
+
+
+def _together(one: pd.DataFrame, other: pd.DataFrame) -> pd.DataFrame:
+    """What customers owe of two kinds."""
+    ids = one.index.union(other.index).sort_values()
+    one, other = one.reindex(ids), other.reindex(ids)
+    next_due = _least(one["next_due_date"], other["next_due_date"])
+    due = [part["due_amount"].where(part["next_due_date"] == next_due, 0.0) for part in (one, other)]
+    sums = {
+        name: one[name].fillna(0.0) + other[name].fillna(0.0)
+        for name in ("exposure_amount", "overdue_amount")
+    }
+    return pd.DataFrame(
+        {
+            "next_due_date": next_due,
+            "due_amount": due[0] + due[1],
+            "exposure_amount": sums["exposure_amount"],
+            "dpd": np.fmax(one["dpd"], other["dpd"]),
+            "paid_due_date": _least(one["paid_due_date"], other["paid_due_date"]),
+            "overdue_amount": sums["overdue_amount"],
+        }
+    )
+
+
+def _least(one: pd.Series, other: pd.Series) -> pd.Series:
+    return one.where((one <= other) | other.isna(), other)
+
+
+def _statement_dues(records: Records, as_of: dt.date) -> pd.DataFrame:
+    """By the latest known statement of each account."""
+    present = set(records.columns("statements"))
+
+    def col(name: str, kind: str) -> str:
+        return f"s.{name}" if name in present else f"CAST(NULL AS {kind})"
+
+    known = known_on_sql(records, "statements", "statement_date", "s")
+    with records.connect() as con:
+        con.execute("SET VARIABLE as_of = ?", [as_of])
+        # Sums in a fixed order: their last bit must not hang on threads.
+        frame: pd.DataFrame = con.sql(
+            f"""
+            WITH dues AS (
+                SELECT a.customer_id, {col("due_date", "DATE")} AS due_date,
+                    greatest(coalesce({col("minimum_due_amount", "DOUBLE")},
+                                      {col("balance_amount", "DOUBLE")}), 0) AS due_amount,
+                    greatest({col("balance_amount", "DOUBLE")}, 0) AS exposure_amount,
+                    {col("dpd", "INTEGER")} AS dpd
+                FROM accounts a JOIN statements s USING (account_id)
+                WHERE {known} <= getvariable('as_of') AND a.customer_id IS NOT NULL
+                QUALIFY row_number() OVER (PARTITION BY a.account_id ORDER BY s.statement_date DESC) = 1
+            ), upcoming AS (
+                SELECT *, min(due_date) FILTER (WHERE due_date > getvariable('as_of'))
+                    OVER (PARTITION BY customer_id) AS next_due_date
+                FROM dues
+            )
+            SELECT customer_id, any_value(next_due_date) AS next_due_date,
+                coalesce(sum(due_amount ORDER BY due_amount) FILTER (WHERE due_date = next_due_date), 0.0)
+                    AS due_amount,
+                coalesce(sum(exposure_amount ORDER BY exposure_amount), 0.0) AS exposure_amount,
+                max(dpd) AS dpd, CAST(NULL AS DATE) AS paid_due_date,
+                coalesce(sum(due_amount ORDER BY due_amount) FILTER (WHERE dpd > 0), 0.0) AS overdue_amount
+            FROM upcoming GROUP BY customer_id ORDER BY customer_id
+            """
+        ).df()
+    frame.index = _index(frame.pop("customer_id"))
+    return frame.astype(_COLUMNS)
+
+
+def _index(ids: Any) -> pd.Index:
+    index: pd.Index = pd.Index(ids, dtype="str", name="customer_id")
+    return index
+
+
+def _day_number(day: dt.date) -> int:
+    return (day - dt.date(1970, 1, 1)).days
+
+
+def _dates(days: Int64Array) -> np.ndarray:
+    found = days.astype("datetime64[D]").astype(_DAY)
+    found[days == NEVER] = np.datetime64("NaT")
+    return found
