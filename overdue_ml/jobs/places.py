@@ -91,7 +91,9 @@ def unfinished(out: Path, as_of: str, run_key: str) -> list[Path]:
 def claimed(out: Path, as_of: str, run_key: str, waits: Callable[[], None] | None = None) -> Iterator[None]:
     """Let one process build a run at a time; another one of the same run waits here until it has ended.
 
-    The system takes the claim back from a process that dies, however it dies.
+    The system takes the claim back from a process that dies, however it dies; its file stays. Such files of
+    runs of which nothing else is left are taken away. Beside what an unfinished run left its file stays too:
+    where several machines share a folder without sharing locks, that run may be at work on another one.
 
     Parameters
     ----------
@@ -112,6 +114,7 @@ def claimed(out: Path, as_of: str, run_key: str, waits: Callable[[], None] | Non
     with written_to(out):
         handle = _locked(path, waits)
     try:
+        _tidy_claims(out, path)
         yield
     finally:
         # Unlinked while it is held: whoever waits for it sees that and makes a new one. A file that stays
@@ -145,6 +148,23 @@ def _locked(path: Path, waits: Callable[[], None] | None) -> int:
         except FileNotFoundError:
             pass
         os.close(handle)
+
+
+def _tidy_claims(out: Path, own: Path) -> None:
+    """Take away claims that nobody holds, of runs of which nothing is there."""
+    for path in out.glob(".as_of=*.lock"):
+        if path == own or path.with_suffix("").exists():
+            continue
+        with suppress(OSError):
+            handle = os.open(path, os.O_RDWR)
+            try:
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                # As at the end of a claim: held while it is unlinked, and it is this very file. Whoever has
+                # opened it in the meantime finds out when it gets the lock.
+                if path.stat().st_ino == os.fstat(handle).st_ino:
+                    path.unlink()
+            finally:
+                os.close(handle)
 
 
 @contextmanager

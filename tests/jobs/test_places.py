@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -302,6 +303,38 @@ class TestClaim:
             list(pool.map(work, range(24)))
         assert seen == [1] * 24
         assert list((tmp_path / "out").glob("*")) == []
+
+    def test_claims_of_runs_that_are_gone_are_taken_away(self, tmp_path, holder):
+        """Not one that is held, nor one beside what its run left, nor what is none."""
+        out = tmp_path / "out"
+        held = f".as_of={DAY}.{'a' * 16}.lock"
+        building_folder(out, DAY, "c" * 64).mkdir()
+        kept = {held, f".as_of={DAY}.{'c' * 16}.lock", f".as_of={DAY}.{'c' * 16}", "mine.lock"}
+        for name in (f".as_of={DAY}.{'c' * 16}.lock", f".as_of={DAY}.{'d' * 16}.lock", "mine.lock"):
+            (out / name).touch()
+        (out / f".as_of=1999-12-31.{'a' * 16}.lock").touch()
+        with claimed(out, DAY, "b" * 64):
+            assert {p.name for p in out.iterdir()} == kept | {f".as_of={DAY}.{'b' * 16}.lock"}
+        assert {p.name for p in out.iterdir()} == kept
+
+    def test_no_claim_that_is_wanted_is_lost_to_those_who_tidy_up(self, tmp_path):
+        """Six at once for two runs, each of them tidying: one at a time holds each claim."""
+        keys, inside, most = ["a" * 64, "b" * 64], Counter(), Counter()
+        (tmp_path / "out").mkdir()
+        (tmp_path / "out" / "stays").touch()
+
+        def work(number: int) -> None:
+            key = keys[number % 2]
+            with claimed(tmp_path / "out", DAY, key):
+                inside[key] += 1
+                most[key] = max(most[key], inside[key])
+                time.sleep(0.0005)
+                inside[key] -= 1
+
+        with ThreadPoolExecutor(6) as pool:
+            list(pool.map(work, range(300)))
+        assert most == dict.fromkeys(keys, 1)
+        assert [p.name for p in (tmp_path / "out").iterdir()] == ["stays"]
 
     def test_a_file_in_the_place_of_the_folder(self, tmp_path):
         (tmp_path / "out").write_text("mine")
