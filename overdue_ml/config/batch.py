@@ -26,6 +26,9 @@ class BatchConfig(_Settings):
         Dask's scheduler (``tcp://host:port``) or Spark's master; None starts one on this machine.
     max_memory_mb : int or None
         A process that needed more at any moment stops the run; finished buckets stay.
+    wait_seconds : int or None
+        On Dask or Spark: a run in which no bucket is finished for so long stops; finished buckets stay. None
+        waits without end, also for a cluster without a free worker.
     """
 
     customers_per_bucket: int = Field(default=50_000, ge=1)
@@ -34,3 +37,4 @@ class BatchConfig(_Settings):
     engine: Literal["local", "dask", "spark"] = "local"
     address: str | None = None
     max_memory_mb: int | None = Field(default=None, ge=1)
+    wait_seconds: int | None = Field(default=None, ge=1)

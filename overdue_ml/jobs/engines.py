@@ -15,7 +15,7 @@ import traceback
 import warnings
 from collections import Counter
 from collections.abc import Callable, Generator, Iterator, Sequence
-from concurrent.futures import CancelledError, ThreadPoolExecutor, as_completed
+from concurrent.futures import FIRST_COMPLETED, CancelledError, ThreadPoolExecutor, wait
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import cache, partial
@@ -242,11 +242,15 @@ def _on_dask(task: _GuardedTask, numbers: Sequence[int], config: BatchConfig) ->
     ):
         try:
             # Not kept in a list: what was fetched would be made again whenever its worker is lost.
-            for future in as_finished(
+            finished = as_finished(
                 client.map(lambda number: pickle.loads(packed)(number), numbers, pure=False),  # noqa: S301
                 loop=client.loop,
-            ):
-                yield future.result()
+            )
+            while not finished.is_empty():
+                _wait_for(finished, config, client)
+                yield next(finished).result()
+        except ResourceError:
+            raise
         except KilledWorker as error:
             raise _lost("a worker of Dask") from error
         except CancelledError as error:
@@ -256,6 +260,18 @@ def _on_dask(task: _GuardedTask, numbers: Sequence[int], config: BatchConfig) ->
             ) from error
         except Exception as error:
             raise _refused("a worker of Dask", error) from error
+
+
+def _wait_for(finished: Any, config: BatchConfig, client: Any) -> None:
+    """Return when Dask has finished one more, if that is within the time allowed."""
+    if config.wait_seconds is None:
+        return
+    until = time.monotonic() + config.wait_seconds
+    # Its own time limit is one for all of them.
+    while not finished.has_ready():
+        if time.monotonic() > until:
+            raise _waited(config, f", {len(client.nthreads())} worker(s)")
+        time.sleep(0.05)
 
 
 @contextmanager
@@ -310,9 +326,14 @@ def _on_spark(task: _GuardedTask, numbers: Sequence[int], config: BatchConfig) -
             return found
 
         jobs = [pool.submit(run, place) for place in range(len(numbers))]
+        left = set(jobs)
         try:
-            for job in as_completed(jobs):
-                yield job.result()
+            while left:
+                done, left = wait(left, config.wait_seconds, FIRST_COMPLETED)
+                if not done:
+                    raise _waited(config)
+                for job in done:
+                    yield job.result()
         except Py4JError as error:
             raise _lost("a worker of Spark") from error
         except PySparkException as error:
@@ -389,6 +410,15 @@ def _lost(who: str) -> ResourceError:
     return ResourceError(
         f"{who} was lost before its bucket was finished, {_ATTEMPTS} times",
         next_step="run again: finished buckets are kept; if it happens again, take smaller buckets",
+    )
+
+
+def _waited(config: BatchConfig, of_what: str = "") -> ResourceError:
+    return ResourceError(
+        f"no bucket was finished in {config.wait_seconds} s",
+        where=f"engine: {config.engine}{of_what}",
+        expected="a free worker, and more wait_seconds than a bucket takes",
+        next_step="run again when there is one: finished buckets are kept",
     )
 
 

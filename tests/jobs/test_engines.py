@@ -8,6 +8,7 @@ import json
 import os
 import subprocess
 import sys
+import threading
 import time
 import warnings
 from collections import Counter
@@ -312,6 +313,76 @@ def test_a_scheduler_that_is_lost_is_one_clear_error():
         cluster.close()
         with pytest.raises(ResourceError, match="Dask's scheduler was lost"):
             list(results)
+
+
+class TestWaiting:
+    """For a cluster in which nothing gets done."""
+
+    @pytest.fixture
+    def empty(self):
+        """A scheduler without a worker."""
+        from distributed import LocalCluster
+
+        with LocalCluster(
+            n_workers=0, threads_per_worker=1, processes=False, dashboard_address="127.0.0.1:0",
+            host="127.0.0.1", protocol="tcp",
+        ) as cluster:  # fmt: skip
+            yield cluster
+
+    def test_a_cluster_without_a_worker_is_given_up_when_the_time_is_over(self, empty):
+        settings = BatchConfig(engine="dask", address=empty.scheduler_address, wait_seconds=1)
+        before = time.monotonic()
+        with pytest.raises(ResourceError, match="no bucket was finished in 1 s") as caught:
+            list(run_tasks(dict, [1, 2], settings))
+        assert 1 <= time.monotonic() - before < 20
+        assert caught.value.exit_code == 6
+        for part in ("engine: dask, 0 worker(s)", "wait_seconds", "run again when there is one"):
+            assert part in str(caught.value)
+
+    @pytest.mark.parametrize("seconds", [None, 60])
+    def test_a_worker_that_comes_in_time_is_made_use_of(self, empty, seconds):
+        settings = BatchConfig(engine="dask", address=empty.scheduler_address, wait_seconds=seconds)
+        late = threading.Timer(1.0, empty.scale, [1])
+        late.start()
+        try:
+            found = [facts["number"] for facts in run_tasks(lambda n: {"number": n}, range(3), settings)]
+        finally:
+            late.join()
+        assert sorted(found) == [0, 1, 2]
+
+    @pytest.mark.parametrize("settings", ENGINES[1:], indirect=True)
+    def test_it_is_the_wait_for_one_bucket_not_for_all(self, settings):
+        def task(number):
+            time.sleep(1.0)
+            return {"number": number}
+
+        # Spark takes its time for the first ones.
+        assert len(list(run_tasks(task, range(2), settings))) == 2
+        patient = settings.model_copy(update={"wait_seconds": 5})
+        # Two workers: twelve buckets take six seconds at least.
+        before = time.monotonic()
+        assert len(list(run_tasks(task, range(12), patient))) == 12
+        assert time.monotonic() - before > 5
+
+    @pytest.mark.parametrize("settings", ENGINES[1:], indirect=True)
+    def test_workers_that_get_nothing_done(self, settings, tmp_path):
+        def task(number):
+            # Until the test is over.
+            for _ in range(300):
+                if not number or (tmp_path / "over").exists():
+                    break
+                time.sleep(0.1)
+            return {"number": number}
+
+        assert len(list(run_tasks(dict.fromkeys, [[1], [2]], settings))) == 2
+        results = run_tasks(task, range(4), settings.model_copy(update={"wait_seconds": 5}))
+        try:
+            assert next(results) == {"number": 0}
+            with pytest.raises(ResourceError, match="no bucket was finished in 5 s"):
+                next(results)
+        finally:
+            (tmp_path / "over").touch()
+        assert len(list(run_tasks(dict.fromkeys, [[1], [2]], settings))) == 2
 
 
 @on_each_engine
