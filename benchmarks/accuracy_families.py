@@ -14,7 +14,6 @@ import sys
 import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -36,6 +35,7 @@ from accuracy_taiwan import (
     report_progress,
 )
 from numpy.typing import NDArray
+from results_page import write_section
 from sklearn.model_selection import StratifiedKFold
 from taiwan_flat import build_flat, load_tables
 
@@ -53,7 +53,6 @@ from overdue_ml.metrics import (
     paired_difference,
 )
 
-START, END = "<!-- accuracy_families:start -->", "<!-- accuracy_families:end -->"
 ALL, RANKED, REPLACED = "all features", "all and their ranks", "ranks in place of what they rank"
 #: The months before have no history to speak of; no outcome of the last three is in a training label.
 FIRST, MONTHS, TRAIN_DATES, TEST_DATES = "2022-01-01", 24, 9, 3
@@ -336,16 +335,6 @@ def taiwan_tables(rows: pd.DataFrame, pooled: dict[str, list[float]]) -> list[st
     ]
 
 
-def write_section(page: Path, section: str) -> None:
-    """Replace what stands between the markers, or add it at the end."""
-    text = page.read_text("utf-8") if page.is_file() else "# Benchmark results\n"
-    if START in text and END in text:
-        text = text[: text.index(START)] + section + text[text.index(END) + len(END) :]
-    else:
-        text = f"{text.rstrip()}\n\n{section}\n"
-    page.write_text(text, "utf-8")
-
-
 def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     """Return the options; exits with code 2 when they are wrong."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
@@ -389,7 +378,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             "Brackets hold 95 % intervals of a paired bootstrap over customers."
         )
         title = "## What each family of features is worth"
-        write_section(RESULTS / "RESULTS.md", "\n\n".join([START, title, facts, note, text, END]))
+        write_section(RESULTS / "RESULTS.md", "accuracy_families", title, facts, note, text)
     return 0
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
+from results_page import write_section
 
 OURS, YARDSTICK = "ours", "lightgbm"
 
@@ -141,11 +142,9 @@ def write_results(folder: Path, run: dict[str, Any], summary: dict[str, Any]) ->
         What was run, with its ``benchmark`` and ``title``, and `summarise`'s answer.
     """
     name = run["benchmark"]
-    start, end = f"<!-- {name}:start -->", f"<!-- {name}:end -->"
     (folder / "results").mkdir(exist_ok=True)
     body = json.dumps(run | {"models": summary}, indent=1, allow_nan=False)
     (folder / "results" / f"{name}.json").write_text(body + "\n", "utf-8")
-    page = folder / "RESULTS.md"
     machine = run["machine"]
     packages = ", ".join(f"{name} {version}" for name, version in run["packages"].items())
     facts = [
@@ -159,10 +158,4 @@ def write_results(folder: Path, run: dict[str, Any], summary: dict[str, Any]) ->
     if not run["complete"]:
         facts.insert(0, "**A partial run: not all models, seeds and folds.**")
     title = f"## {run['title']}"
-    section = "\n\n".join([start, title, *facts, format_summary(summary), end])
-    text = page.read_text("utf-8") if page.is_file() else "# Benchmark results\n"
-    if start in text and end in text:
-        text = text[: text.index(start)] + section + text[text.index(end) + len(end) :]
-    else:
-        text = f"{text.rstrip()}\n\n{section}\n"
-    page.write_text(text, "utf-8")
+    write_section(folder / "RESULTS.md", name, title, *facts, format_summary(summary))

@@ -27,9 +27,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from results_page import write_section
 
 HERE = Path(__file__).parent
-START, END = "<!-- batch:start -->", "<!-- batch:end -->"
 AS_OF = dt.date(2023, 11, 30)
 #: Month ends that the models learn from, and customers of theirs.
 TRAINED_ON = ["2023-03-31", "2023-05-31", "2023-07-31", "2023-09-30"]
@@ -383,19 +383,6 @@ def sweep(customers: int, buckets: Sequence[int], usual: int, models: Path, plac
     return "\n".join(lines), "\n".join(told)
 
 
-def write_section(text: str) -> None:
-    """Replace what stands between the markers of RESULTS.md, or add it at the end."""
-    path = HERE / "RESULTS.md"
-    old = path.read_text(encoding="utf-8") if path.exists() else ""
-    section = f"{START}\n\n{text}\n\n{END}"
-    if START in old:
-        before, _, rest = old.partition(START)
-        new = before + section + rest.partition(END)[2]
-    else:
-        new = f"{old.rstrip()}\n\n{section}\n".lstrip()
-    path.write_text(new, encoding="utf-8")
-
-
 def numbers(text: str) -> list[int]:
     """Whole numbers with commas between."""
     return [int(part) for part in text.split(",") if part.strip()]
@@ -444,7 +431,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     text = "\n\n".join([*head, *parts])
     print(f"\n{text}")
     if args.write:
-        write_section(text)
+        write_section(HERE / "RESULTS.md", "batch", text)
 
 
 if __name__ == "__main__":

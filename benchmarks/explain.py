@@ -29,9 +29,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from results_page import write_section
 
 HERE = Path(__file__).parent
-START, END = "<!-- explain:start -->", "<!-- explain:end -->"
 TRAIN_ROWS = 100_000
 REPEATS = 3
 TOP = 5
@@ -355,19 +355,6 @@ def render(found: Sequence[tuple[str, Result | str]]) -> str:
     return "\n".join(lines)
 
 
-def write_section(text: str) -> None:
-    """Replace what stands between the markers of RESULTS.md, or add it at the end."""
-    path = HERE / "RESULTS.md"
-    old = path.read_text(encoding="utf-8") if path.exists() else ""
-    section = f"{START}\n\n{text}\n\n{END}"
-    if START in old:
-        before, _, rest = old.partition(START)
-        new = before + section + rest.partition(END)[2]
-    else:
-        new = f"{old.rstrip()}\n\n{section}\n".lstrip()
-    path.write_text(new, encoding="utf-8")
-
-
 def main(argv: Sequence[str] | None = None) -> None:
     """Measure every way on every model and print the tables."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -407,7 +394,7 @@ def main(argv: Sequence[str] | None = None) -> None:
             print(f"\n{title}, {args.features} features\n\n{table}\n\n{few}", flush=True)
             parts += [f"### {title[0].upper() + title[1:]}, {args.features} features", table, few]
     if args.write:
-        write_section("\n\n".join(parts))
+        write_section(HERE / "RESULTS.md", "explain", *parts)
 
 
 if __name__ == "__main__":
