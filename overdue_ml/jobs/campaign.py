@@ -6,7 +6,7 @@ import datetime as dt
 import hashlib
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,14 +16,15 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from overdue_ml.config import LabelsConfig, RecordsConfig, build_config
-from overdue_ml.errors import CampaignError, ConfigError, OverdueMLError, RecordsError
-from overdue_ml.jobs.output import whole_folder, write_csv, write_parquet
+from overdue_ml.errors import CampaignError, ConfigError, RecordsError
+from overdue_ml.jobs.book import open_book
+from overdue_ml.jobs.pages import write_page
 from overdue_ml.jobs.places import MANIFEST, parse_run, sha256_of
 from overdue_ml.jobs.progress import Progress, Silent
 from overdue_ml.jobs.text import table_text
 from overdue_ml.labels import label_customers
 from overdue_ml.monitoring import Campaign, CampaignEffect, estimate_campaign
-from overdue_ml.records import Records, is_bucketed, load_records, open_buckets
+from overdue_ml.records import Records
 from overdue_ml.reports import render_campaign
 from overdue_ml.reports.svg import clean
 
@@ -128,14 +129,14 @@ def run_campaign(
         If there is no such campaign, or the language or a bound cannot be used.
     RecordsError
         If the records are bad, or a run is not as it was written.
-    OverdueMLError
+    ResourceError
         If the output cannot be written.
     """
     progress = progress or Silent()
     progress.stage("reading runs")
     runs = read_runs(question, as_of)
     progress.stage("reading records")
-    records = open_records(source, config or runs.records)
+    records = open_book(source, config or runs.records).load_all()
     progress.stage("reading outcomes")
     days = sorted({day.date() for day in pd.to_datetime(runs.arms["as_of_date"])})
     outcomes = label_customers(records, days, runs.labels)
@@ -145,21 +146,7 @@ def run_campaign(
     effect = estimate_campaign(runs.arms, outcomes, as_of, campaign, contacts)
     page = render_campaign(effect, question.name, runs.labels, lang)
     path = out or Path("out") / f"campaign_{file_name(question.name)}_{as_of.isoformat()}.html"
-    tables = path.with_name(f"{path.stem}_tables")
-    with whole_folder(tables) as folder:
-        for name, table in effect.tables().items():
-            write_parquet(table, folder / f"{name}.parquet")
-            write_csv(table, folder / f"{name}.csv")
-    part = path.with_name(f".{path.name}.part")
-    try:
-        part.write_text(page, encoding="utf-8")
-        part.replace(path)
-    except OSError as error:
-        raise OverdueMLError(
-            f"the page cannot be written: {error.strerror or error}",
-            where=str(path),
-            next_step="choose another --out",
-        ) from error
+    tables = write_page(page, effect.tables(), path)
     return CampaignResult(effect, question.name, runs, path, tables)
 
 
@@ -281,27 +268,40 @@ def _no_run(
     )
 
 
-def _read_arms(folder: Path, manifest: dict[str, Any], campaign: str) -> pd.DataFrame:
-    """The arms of a run, as they were written."""
-    path = folder / _ARMS
+def read_written(folder: Path, manifest: Mapping[str, Any], name: str, next_step: str) -> pd.DataFrame:
+    """A table of a run, if it is still as the run wrote it.
+
+    Parameters
+    ----------
+    folder : Path
+    manifest : mapping
+        Of the run.
+    name : str
+        Of the Parquet file.
+    next_step : str
+        What to do where it is not.
+
+    Raises
+    ------
+    RecordsError
+        If it is gone or was changed.
+    """
+    path = folder / name
     try:
-        if sha256_of(path) != manifest["files"][_ARMS]:
+        if sha256_of(path) != manifest["files"][name]:
             raise ValueError("changed since")
-        arms: pd.DataFrame = pq.read_table(path, page_checksum_verification=True).to_pandas()
+        table: pd.DataFrame = pq.read_table(path, page_checksum_verification=True).to_pandas()
     except (OSError, ValueError, LookupError, TypeError, pa.ArrowException) as error:
         raise RecordsError(
-            f"{_ARMS} is not as the run wrote it",
-            where=str(folder),
-            next_step="bring back the file; without it the arms of this run are not known",
+            f"{name} is not as the run wrote it", where=str(folder), next_step=next_step
         ) from error
+    return table
+
+
+def _read_arms(folder: Path, manifest: Mapping[str, Any], campaign: str) -> pd.DataFrame:
+    told = "bring back the file; without it the arms of this run are not known"
+    arms = read_written(folder, manifest, _ARMS, told)
     return arms[arms["campaign"] == campaign]
-
-
-def open_records(source: Path | Records, config: RecordsConfig) -> Records:
-    """Records of a path, also of a folder of buckets, or as they are."""
-    if isinstance(source, Records):
-        return source
-    return open_buckets(source, config).load_all() if is_bucketed(source) else load_records(source, config)
 
 
 def campaign_text(result: CampaignResult) -> str:

@@ -9,8 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from overdue_ml.config import RecordsConfig
-from overdue_ml.errors import OverdueMLError
-from overdue_ml.jobs.output import whole_folder, write_csv, write_parquet
+from overdue_ml.jobs.pages import write_page
 from overdue_ml.jobs.progress import Progress, Silent
 from overdue_ml.jobs.text import table_text
 from overdue_ml.monitoring import AgedBook, compute_book
@@ -82,7 +81,7 @@ def run_report(
         If no account was in the book on the date.
     RecordsError
         If the records are bad, or have neither statements nor instalments.
-    OverdueMLError
+    ResourceError
         If the output cannot be written.
     """
     progress, asked = progress or Silent(), question or BookQuestion()
@@ -92,21 +91,7 @@ def run_report(
     book = compute_book(records, as_of, months=asked.months, by=asked.by, fpd_days=asked.fpd_days)
     page = render_book(book, lang)
     path = out or Path("out") / f"book_{as_of.isoformat()}.html"
-    tables = path.with_name(f"{path.stem}_tables")
-    with whole_folder(tables) as folder:
-        for name, table in book.tables().items():
-            write_parquet(table, folder / f"{name}.parquet")
-            write_csv(table, folder / f"{name}.csv")
-    part = path.with_name(f".{path.name}.part")
-    try:
-        part.write_text(page, encoding="utf-8")
-        part.replace(path)
-    except OSError as error:
-        raise OverdueMLError(
-            f"the page cannot be written: {error.strerror or error}",
-            where=str(path),
-            next_step="choose another --out",
-        ) from error
+    tables = write_page(page, book.tables(), path)
     return ReportResult(book, path, tables)
 
 

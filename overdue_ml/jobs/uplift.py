@@ -15,13 +15,12 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
-import pyarrow as pa
-import pyarrow.parquet as pq
 
 from overdue_ml.config import RecordsConfig, RemindersConfig, build_config
-from overdue_ml.errors import CampaignError, ConfigError, RecordsError
+from overdue_ml.errors import CampaignError, ConfigError
 from overdue_ml.features import build_features
-from overdue_ml.jobs.campaign import CampaignQuestion, CampaignRuns, finished_runs, open_records, read_runs
+from overdue_ml.jobs.book import open_book
+from overdue_ml.jobs.campaign import CampaignQuestion, CampaignRuns, finished_runs, read_runs, read_written
 from overdue_ml.jobs.lists import mask_columns
 from overdue_ml.jobs.output import whole_folder, write_csv, write_json, write_parquet
 from overdue_ml.jobs.places import MANIFEST, sha256_of
@@ -139,7 +138,7 @@ def run_uplift(
         If there is too little history.
     RecordsError
         If the records are bad, or a run is not as it was written.
-    OverdueMLError
+    ResourceError
         If the output cannot be written.
     """
     progress = progress or Silent()
@@ -149,7 +148,7 @@ def run_uplift(
     target = out / f"as_of={manifest['as_of']}"
     if target.exists():
         raise ConfigError("a list stands there already", where=str(target), next_step="choose another --out")
-    records = open_records(source, config or runs.records)
+    records = open_book(source, config or runs.records).load_all()
     progress.stage("reading outcomes")
     effect, rows = _history(runs, records, as_of)
     progress.stage("learning what reminders do")
@@ -165,7 +164,7 @@ def run_uplift(
         told[2], rows["is_holdout"], rows["due_amount"], rows["customer_id"],
     )  # fmt: skip
     progress.stage("ranking")
-    scores = _read_scores(run, manifest)
+    scores = read_written(run, manifest, _SCORES, next_step="score again")
     scores["benefit"] = model.predict(_features(scores, records, question.features))
     policy = build_config(RemindersConfig, manifest["settings"]["reminders"], where=MANIFEST)
     policy = policy.model_copy(update={"rank_by": "expected_benefit"})
@@ -219,19 +218,6 @@ def _features(rows: pd.DataFrame, records: Records, names: Sequence[str]) -> pd.
     built = build_features(records, days, names)
     values = built.reindex(pd.MultiIndex.from_frame(keys))
     return found.assign(**{str(name): values[name].to_numpy() for name in built.columns})
-
-
-def _read_scores(folder: Path, manifest: Mapping[str, Any]) -> pd.DataFrame:
-    path = folder / _SCORES
-    try:
-        if sha256_of(path) != manifest["files"][_SCORES]:
-            raise ValueError("changed since")
-        scores: pd.DataFrame = pq.read_table(path, page_checksum_verification=True).to_pandas()
-    except (OSError, ValueError, LookupError, TypeError, pa.ArrowException) as error:
-        raise RecordsError(
-            f"{_SCORES} is not as the run wrote it", where=str(folder), next_step="score again"
-        ) from error
-    return scores
 
 
 def _changed(
