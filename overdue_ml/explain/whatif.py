@@ -274,12 +274,11 @@ class Rescorer:
         self._registry = model_registry(model, own)
         self._stands: dict[dt.date, Rescored] = {}
         self.known = forget_after(keep_customers(records, [customer_id]), as_of)
-        with self.known.connect() as con:
-            if not len(known_customers(con, self.known, epoch_days([as_of])).day):
-                raise RecordsError(
-                    f"nothing is known of customer '{customer_id[:80]}' on {as_of}",
-                    next_step="check the id character by character; leading zeros count",
-                )
+        if not len(known_customers(self.known, epoch_days([as_of])).day):
+            raise RecordsError(
+                f"nothing is known of customer '{customer_id[:80]}' on {as_of}",
+                next_step="check the id character by character; leading zeros count",
+            )
         names = model.feature_names
         sources = ranked_sources(names, self._registry)
         self._ranked: dict[str, Any] = {}

@@ -26,7 +26,9 @@ from overdue_ml.features.ranks import Book, RankFeature, ranked_sources
 from overdue_ml.features.registry import Registry
 from overdue_ml.features.states import STATE_VIEWS, state_columns
 from overdue_ml.features.views import (
+    KNOWN_ACCOUNTS,
     is_available,
+    known_accounts,
     known_customers,
     known_rows_sql,
     missing_columns,
@@ -138,8 +140,7 @@ def build_features(
 
         return write_features(records, dates, names, registry, n_threads, Path(to), customers_per_part)
     refuse_missing(names, records, registry)
-    with records.connect() as con:
-        keys = known_customers(con, records, epoch_days(dates))
+    keys = known_customers(records, epoch_days(dates))
     if len(keys.day) == 0:
         raise nobody_known(dates)
     return feature_rows(records, keys, names, registry, n_threads)
@@ -260,14 +261,12 @@ def whole_book(
     sources = ranked_sources(names, registry)
     if not sources:
         return Book([])
-    with records.connect() as con:
-        everybody = known_customers(con, records, days)
+    everybody = known_customers(records, days)
     columns = []
     for first in range(0, len(everybody.customer_ids), customers_per_part):
         ids = everybody.customer_ids[first : first + customers_per_part]
         part = keep_customers(records, ids)
-        with part.connect() as con:
-            keys = known_customers(con, part, days)
+        keys = known_customers(part, days)
         frame = feature_rows(part, keys, sources, registry, n_threads, Beside(records))
         columns.append((keys.day, {name: frame[name].to_numpy() for name in sources}))
     return Book(columns)
@@ -307,8 +306,7 @@ def build_part(
         As :func:`build_features`.
     """
     refuse_missing(names, records, registry)
-    with records.connect() as con:
-        keys = known_customers(con, records, epoch_days([as_of]))
+    keys = known_customers(records, epoch_days([as_of]))
     if len(keys.day) == 0:
         return None
     beside = beside or Beside()
@@ -380,14 +378,14 @@ def _declared_columns(
         here = [f for f in features if f.measure.view == view]
         if here:
             columns = sorted(set().union(*(f.columns for f in here)))
-            events = dated_events(con, records, keys, view, columns)
+            events = dated_events(records, keys, view, columns)
             matrix = run_pass(events, here, keys.start, keys.day, n_threads)
             found |= dict(zip((f.name for f in here), matrix.T, strict=True))
     for view in PEOPLE_COLUMNS:
         here = [f for f in features if f.measure.view == view]
         if here:
             columns = sorted(set().union(*(f.columns for f in here)))
-            events = people_events(con, records, keys.customer_ids, view, columns)
+            events = people_events(records, keys.customer_ids, view, columns)
             matrix = run_pass(events, here, keys.start, keys.day, n_threads)
             found |= dict(zip((f.name for f in here), matrix.T, strict=True))
     others = [f for f in features if f.measure.view in STATE_VIEWS]
@@ -411,6 +409,8 @@ def _sql_columns(
     )
     for table in sorted({f.table for f in features}):
         here = [f for f in features if f.table == table]
+        if table == "accounts":
+            con.register(KNOWN_ACCOUNTS, known_accounts(records))
         try:
             result = _aggregated(con, records, table, here)
         except duckdb.Error:

@@ -115,8 +115,7 @@ def write_features(
     if customers_per_part < 1:
         raise ConfigError(f"customers_per_part is {customers_per_part}", expected="at least 1")
     refuse_missing(names, records, registry)
-    with records.connect() as con:
-        customers = known_customers(con, records, epoch_days(dates[-1:])).customer_ids
+    customers = known_customers(records, epoch_days(dates[-1:])).customer_ids
     if not len(customers):
         raise nobody_known(dates)
     manifest = {
@@ -138,8 +137,7 @@ def write_features(
         book = whole_book(records, epoch_days(dates), names, registry, n_threads, customers_per_part)
         for number, first in enumerate(range(0, len(customers), customers_per_part)):
             part = keep_customers(records, customers[first : first + customers_per_part])
-            with part.connect() as con:
-                keys = known_customers(con, part, epoch_days(dates))
+            keys = known_customers(part, epoch_days(dates))
             frame = feature_rows(part, keys, names, registry, n_threads, Beside(records, book))
             table = _table(keys, frame)
             # The same values twice, of which the writer needs one.

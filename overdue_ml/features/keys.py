@@ -7,9 +7,9 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from overdue_ml.features.program import IntArray
+from overdue_ml.records.known import places_in
 
 
 @dataclass(frozen=True)
@@ -37,16 +37,14 @@ class Keys:
             }
         )
 
-    def places_of(self, customers: pa.Array) -> IntArray:
+    def places_of(self, customers: pa.Array | pa.ChunkedArray) -> IntArray:
         """Positions of some customers among those of the keys, -1 where they have none.
 
         Parameters
         ----------
-        customers : pyarrow.Array of str, shape (n,)
+        customers : pyarrow.Array or ChunkedArray of str, shape (n,)
         """
-        own = pa.array(self.customer_ids, type=customers.type)
-        found = pc.fill_null(pc.index_in(customers, own, skip_nulls=True), -1)
-        return np.asarray(found.to_numpy(zero_copy_only=False), dtype=np.int64)
+        return places_in(pa.array(self.customer_ids, type=customers.type), customers)
 
     def rows_of(self, places: IntArray) -> tuple[IntArray, IntArray]:
         """Positions of the keys of some customers, and where those of each begin.

@@ -8,21 +8,59 @@ counts as open until the day on which it was closed.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
 import duckdb
 import numpy as np
-import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from overdue_ml.features.declare import Feature
 from overdue_ml.features.engine import NEVER, Events
 from overdue_ml.features.program import FloatArray, IntArray
+from overdue_ml.features.rows import number_cells, sort_rows, sortable, text_codes
 from overdue_ml.records import Records
-from overdue_ml.records.facts import known_on_sql
+from overdue_ml.records.known import day_numbers, known_days, places_in
+
+
+@dataclass(frozen=True)
+class Rows:
+    """Rows of incomes, or of debts in reports, each from the day on which it stood so.
+
+    Attributes
+    ----------
+    table : pyarrow.Table
+    told_day, from_day : ndarray of int64, shape (n_rows,)
+        When the row was known, and from when on it stands so: a debt that was closed stands again.
+    is_open : ndarray of bool, shape (n_rows,)
+    """
+
+    table: pa.Table
+    told_day: IntArray
+    from_day: IntArray
+    is_open: np.ndarray
+
+    def cells(self, column: str) -> FloatArray:
+        """A column of numbers; NaN for null."""
+        return number_cells(self.table[column])
+
+    def of_open(self, column: str) -> FloatArray:
+        """A column of numbers; 0 for what is closed."""
+        return np.where(self.is_open, self.cells(column), 0.0)
+
+    def open_days(self) -> FloatArray:
+        """Days from the opening to the report; NaN where it lies after the day on which the row was known."""
+        opened = day_numbers(self.table["opened_on"])
+        reported = day_numbers(self.table["reported_on"])
+        return np.where(opened <= self.told_day, reported - opened, np.nan)
+
+    def is_kind(self, *kinds: str) -> FloatArray:
+        """1 where an income is of one of the kinds; NaN where nothing is said of it."""
+        kind = self.table["kind"]
+        found = number_cells(pc.is_in(kind, value_set=pa.array(kinds, kind.type)))
+        return np.where(kind.is_valid().to_numpy(), found, np.nan)
 
 
 @dataclass(frozen=True)
@@ -31,43 +69,45 @@ class PeopleColumn:
 
     Parameters
     ----------
-    sql : str
-        Over the row ``e`` of an income, or of a debt in a report, with ``is_open`` and ``began_on``, the
-        opening date unless it lies after the day on which the row was known.
+    values : callable
+        Of :class:`Rows`.
     needs : frozenset of str
         Columns of the table.
     ages : {0, 1, -1}
-        Whether null stands for the days since the event on the as_of date, or until it.
+        Whether NaN stands for the days since the event on the as_of date, or until it.
     of_debts : {'max', 'min', 'sum'}
         What becomes of the debts of one report; a null is passed over.
     """
 
-    sql: str
+    values: Callable[[Rows], FloatArray]
     needs: frozenset[str]
     ages: int = 0
     of_debts: Literal["max", "min", "sum"] = "max"
 
 
 def _added_up(column: str) -> PeopleColumn:
-    sql = f"CASE WHEN e.is_open THEN e.{column} ELSE 0 END"
-    return PeopleColumn(sql, frozenset({column}), of_debts="sum")
+    return PeopleColumn(lambda rows: rows.of_open(column), frozenset({column}), of_debts="sum")
 
 
 _INCOMES: Mapping[str, PeopleColumn] = {
-    "amount": PeopleColumn("e.amount", frozenset({"amount"})),
-    "received_day": PeopleColumn("e.received_on - DATE '1970-01-01'", frozenset({"received_on"})),
-    "is_regular": PeopleColumn("e.kind IN ('salary', 'pension')", frozenset({"kind"})),
-    "is_revenue": PeopleColumn("e.kind = 'revenue'", frozenset({"kind"})),
+    "amount": PeopleColumn(lambda rows: rows.cells("amount"), frozenset({"amount"})),
+    "received_day": PeopleColumn(
+        lambda rows: day_numbers(rows.table["received_on"]).astype(np.float64), frozenset({"received_on"})
+    ),
+    "is_regular": PeopleColumn(lambda rows: rows.is_kind("salary", "pension"), frozenset({"kind"})),
+    "is_revenue": PeopleColumn(lambda rows: rows.is_kind("revenue"), frozenset({"kind"})),
 }
 _BORROWINGS: Mapping[str, PeopleColumn] = {
     "balance_amount": _added_up("balance_amount"),
     "credit_limit_amount": _added_up("credit_limit_amount"),
     "monthly_due_amount": _added_up("monthly_due_amount"),
-    "dpd": PeopleColumn("CASE WHEN e.is_open THEN e.dpd ELSE 0 END", frozenset({"dpd"})),
-    "is_open": PeopleColumn("e.is_open", frozenset({"reported_on"})),
-    "newest_days": PeopleColumn("e.reported_on - e.began_on", frozenset({"opened_on"}), of_debts="min"),
-    "oldest_days": PeopleColumn("e.reported_on - e.began_on", frozenset({"opened_on"})),
-    "report_days": PeopleColumn("NULL", frozenset({"reported_on"}), ages=1),
+    "dpd": PeopleColumn(lambda rows: rows.of_open("dpd"), frozenset({"dpd"})),
+    "is_open": PeopleColumn(lambda rows: rows.is_open.astype(np.float64), frozenset({"reported_on"})),
+    "newest_days": PeopleColumn(Rows.open_days, frozenset({"opened_on"}), of_debts="min"),
+    "oldest_days": PeopleColumn(Rows.open_days, frozenset({"opened_on"})),
+    "report_days": PeopleColumn(
+        lambda rows: np.full(len(rows.told_day), np.nan), frozenset({"reported_on"}), ages=1
+    ),
 }
 #: Columns of each view; a view has the name of its table.
 PEOPLE_COLUMNS: Mapping[str, Mapping[str, PeopleColumn]] = {"incomes": _INCOMES, "borrowings": _BORROWINGS}
@@ -87,15 +127,11 @@ def people_needs(feature: Feature) -> set[str]:
     return {f"{view}.{name}" for name in needs}
 
 
-def people_events(
-    con: duckdb.DuckDBPyConnection, records: Records, customer_ids: np.ndarray, view: str, columns: list[str]
-) -> Events:
+def people_events(records: Records, customer_ids: np.ndarray, view: str, columns: list[str]) -> Events:
     """A view as sorted arrays, lenders (or the one list of incomes) grouped under the customers.
 
     Parameters
     ----------
-    con : duckdb.DuckDBPyConnection
-        Of the records.
     records : Records
     customer_ids : ndarray of str, shape (n_customers,)
         Sorted, each once; those without an event have no group.
@@ -103,17 +139,18 @@ def people_events(
     columns : list of str
         Of ``PEOPLE_COLUMNS[view]``.
     """
-    wanted = {"customer_id": pd.array(customer_ids, dtype="str"), "place": np.arange(len(customer_ids))}
-    con.register("wanted_people", pd.DataFrame(wanted))
-    write = _incomes_sql if view == "incomes" else _borrowings_sql
-    table = con.sql(write(records, columns)).to_arrow_table()
-    place, event_day, known_day = (
-        table.column(name).to_numpy().astype(np.int64) for name in ("place", "event_day", "known_day")
-    )
-    values = np.empty((table.num_rows, len(columns)))
+    rows = _incomes(records) if view == "incomes" else _borrowings(records)
+    place = places_in(pa.array(customer_ids, pa.string()), rows.table["customer_id"])
+    event_day, known_day = day_numbers(rows.table[_EVENT[view]]), rows.from_day
+    lender = text_codes(rows.table["lender_id"]) if "lender_id" in rows.table.column_names else None
+    # Incomes of one day from the smallest to the largest.
+    by = [event_day, known_day, *_ties(rows)] if view == "incomes" else [lender, event_day, known_day]
+    order = sort_rows(place, [key for key in by if key is not None])
+    place, event_day, known_day = place[order], event_day[order], known_day[order]
+    values = np.empty((len(place), len(columns)))
     for i, name in enumerate(columns):
-        values[:, i] = table.column(name).to_numpy()
-    starts_group = _changes(place) | _changes(table.column("lender"))
+        values[:, i] = PEOPLE_COLUMNS[view][name].values(rows)[order]
+    starts_group = _changes(place) if lender is None else _changes(place) | _changes(lender[order])
     until_day = np.full(len(place), NEVER)
     if view == "borrowings":
         starts_report = starts_group | _changes(event_day)
@@ -135,13 +172,9 @@ def people_events(
     )
 
 
-def _changes(values: IntArray | pa.ChunkedArray) -> np.ndarray:
+def _changes(values: IntArray) -> np.ndarray:
     """Where a value differs from the one before; the first one always does."""
-    if len(values) == 0:
-        return np.zeros(0, dtype=np.bool_)
-    if isinstance(values, np.ndarray):
-        return np.append(True, values[1:] != values[:-1])
-    return np.append(True, pc.not_equal(values.slice(1), values.slice(0, len(values) - 1)).to_numpy())
+    return np.append(True, values[1:] != values[:-1])[: len(values)]
 
 
 def _add_up_debts(values: FloatArray, first: IntArray, how: list[str]) -> FloatArray:
@@ -164,53 +197,53 @@ def _add_up_debts(values: FloatArray, first: IntArray, how: list[str]) -> FloatA
     return found
 
 
-def _cells(view: str, columns: list[str]) -> str:
-    return "".join(f', CAST({PEOPLE_COLUMNS[view][c].sql} AS DOUBLE) AS "{c}"' for c in columns)
+def _incomes(records: Records) -> Rows:
+    table, told = records.tables["incomes"], known_days(records, "incomes")
+    return Rows(table, told, told, np.ones(len(told), dtype=np.bool_))
 
 
-def _incomes_sql(records: Records, columns: list[str]) -> str:
-    """SQL for the events, those of one day from the smallest to the largest."""
-    known = known_on_sql(records, "incomes", alias="e")
-    kind = ", coalesce(e.kind, '')" if "kind" in records.columns("incomes") else ""
-    return f"""
-        SELECT w.place, '' AS lender, e.received_on - DATE '1970-01-01' AS event_day,
-            {known} - DATE '1970-01-01' AS known_day{_cells("incomes", columns)}
-        FROM incomes e JOIN wanted_people w ON w.customer_id = e.customer_id
-        ORDER BY w.place, e.received_on, known_day, e.amount{kind}"""
+def _ties(rows: Rows) -> list[IntArray]:
+    kind = [text_codes(rows.table["kind"])] if "kind" in rows.table.column_names else []
+    return [sortable(rows.cells("amount")), *kind]
+
+
+def _borrowings(records: Records) -> Rows:
+    table, told = records.tables["borrowings"], known_days(records, "borrowings")
+    has_closings = "closed_on" in table.column_names and table["closed_on"].null_count < len(table)
+    if not has_closings:
+        return Rows(table, told, told, np.ones(len(told), dtype=np.bool_))
+    lender = text_codes(table["lender_id"]) if "lender_id" in table.column_names else np.zeros(len(told))
+    said = {
+        "row": np.arange(len(told)),
+        "customer_id": table["customer_id"],
+        "lender": lender,
+        "reported_on": table["reported_on"],
+        "told_day": told,
+        "closed_day": table["closed_on"].cast(pa.int32()),
+    }
+    with duckdb.connect() as con:
+        con.register("said", pa.table(said))
+        shown = con.sql(_WITH_CLOSINGS).fetchnumpy()
+    row = np.asarray(shown["row"], dtype=np.int64)
+    from_day = np.asarray(shown["from_day"], dtype=np.int64)
+    closed_day = day_numbers(table["closed_on"])[row]
+    return Rows(table.take(pa.array(row)), told[row], from_day, closed_day > from_day)
 
 
 #: A report stands again from each day on which one of its debts was closed, until it is replaced.
 _WITH_CLOSINGS = """
     WITH reports AS (
-        SELECT *,
-            lead(told_on) OVER (PARTITION BY place, lender, reported_on ORDER BY told_on) AS replaced_on
-        FROM (SELECT DISTINCT place, lender, reported_on, told_on FROM said)
+        SELECT *, lead(told_day) OVER (PARTITION BY customer_id, lender, reported_on ORDER BY told_day)
+            AS replaced_day
+        FROM (SELECT DISTINCT customer_id, lender, reported_on, told_day FROM said)
     ),
     moments AS (
-        SELECT place, lender, reported_on, told_on, told_on AS from_on FROM reports
+        SELECT customer_id, lender, reported_on, told_day, told_day AS from_day FROM reports
         UNION
-        SELECT place, lender, reported_on, told_on, s.closed_on
-        FROM reports r JOIN said s USING (place, lender, reported_on, told_on)
-        WHERE s.closed_on > told_on AND (s.closed_on < r.replaced_on OR r.replaced_on IS NULL)
+        SELECT customer_id, lender, reported_on, told_day, s.closed_day
+        FROM reports r JOIN said s USING (customer_id, lender, reported_on, told_day)
+        WHERE s.closed_day > told_day AND (s.closed_day < r.replaced_day OR r.replaced_day IS NULL)
     )
-    SELECT s.*, m.from_on, s.closed_on IS NULL OR s.closed_on > m.from_on AS is_open
-    FROM moments m JOIN said s USING (place, lender, reported_on, told_on)"""
-
-
-def _borrowings_sql(records: Records, columns: list[str]) -> str:
-    """SQL for the debts of each report, and from when on they stood so, sorted by both."""
-    present, told = set(records.columns("borrowings")), known_on_sql(records, "borrowings", alias="e")
-    lender = "coalesce(e.lender_id, '')" if "lender_id" in present else "''"
-    began = "CASE WHEN opened_on <= told_on THEN opened_on END" if "opened_on" in present else "NULL"
-    read = {"reported_on", "opened_on", "closed_on"}.union(*(c.needs for c in _BORROWINGS.values())) & present
-    shown = "SELECT *, told_on AS from_on, true AS is_open FROM said"
-    return f"""
-        WITH said AS (
-            SELECT w.place, {lender} AS lender, {told} AS told_on, {", ".join(f"e.{c}" for c in sorted(read))}
-            FROM borrowings e JOIN wanted_people w ON w.customer_id = e.customer_id
-        ),
-        shown AS ({_WITH_CLOSINGS if "closed_on" in present else shown}),
-        debts AS (SELECT *, {began} AS began_on FROM shown)
-        SELECT e.place, e.lender, e.reported_on - DATE '1970-01-01' AS event_day,
-            e.from_on - DATE '1970-01-01' AS known_day{_cells("borrowings", columns)}
-        FROM debts e ORDER BY e.place, e.lender, event_day, known_day"""
+    SELECT s.row, m.from_day
+    FROM moments m JOIN said s USING (customer_id, lender, reported_on, told_day)
+    ORDER BY s.row, m.from_day"""

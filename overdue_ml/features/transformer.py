@@ -247,8 +247,7 @@ def _rows(customers: pd.Series, dates: pd.Series) -> _Rows:
 
 
 def _is_known(part: Records, rows: _Rows) -> npt.NDArray[np.bool_]:
-    with part.connect() as con:
-        known = known_customers(con, part, rows.days)
+    known = known_customers(part, rows.days)
     who = np.searchsorted(rows.customer_ids, known.customer_ids)
     when = np.searchsorted(rows.days, known.day)
     return np.isin(rows.pair, np.repeat(who, np.diff(known.start)) * len(rows.days) + when)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import duckdb
 import numpy as np
 import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
 
 from overdue_ml.features.dated import DATED_VIEWS, missing_from_dated
 from overdue_ml.features.declare import AnyFeature, AttributeFeature, DerivedFeature, Feature
@@ -16,7 +18,8 @@ from overdue_ml.features.program import IntArray
 from overdue_ml.features.ranks import RankFeature
 from overdue_ml.features.states import STATE_COLUMNS, STATE_NEEDS
 from overdue_ml.records import Records
-from overdue_ml.records.facts import account_known_sql, known_on_sql
+from overdue_ml.records.facts import known_on_sql
+from overdue_ml.records.known import UNDATED, account_known_days, places_in
 
 #: Columns of the statements view: SQL over ``s`` (statements) and ``a`` (accounts), and what each needs.
 _STATEMENT_COLUMNS: dict[str, tuple[str, frozenset[str]]] = {
@@ -152,21 +155,20 @@ def _missing_from_states(feature: Feature, records: Records) -> set[str]:
     return missing | {f"instalments.{column}" for column in feature.columns - known}
 
 
-def known_customers(con: duckdb.DuckDBPyConnection, records: Records, as_of_days: IntArray) -> Keys:
+def known_customers(records: Records, as_of_days: IntArray) -> Keys:
     """Keys of every customer from the first day on which the lender knew anything of them."""
-    first = con.sql(
-        f"""
-        SELECT customer_id, min(known_on) - DATE '1970-01-01' AS day FROM ({account_known_sql(records)})
-        WHERE known_on IS NOT NULL GROUP BY customer_id ORDER BY customer_id
-        """
-    ).fetchnumpy()
-    ids = np.asarray(first["customer_id"], dtype=object)
-    known_from = np.asarray(first["day"], dtype=np.int64)
-    grid = known_from[:, None] <= as_of_days[None, :]
+    customers = records.tables["accounts"]["customer_id"].combine_chunks()
+    ids = customers.unique().drop_null()
+    ids = ids.take(pc.sort_indices(ids))
+    known_from = np.full(len(ids) + 1, UNDATED, dtype=np.int64)
+    # The last one is of accounts without a customer.
+    np.minimum.at(known_from, places_in(ids, customers), account_known_days(records))
+    grid = known_from[:-1, None] <= as_of_days[None, :]
     keep = grid.any(axis=1)
-    grid, ids = grid[keep], ids[keep]
+    grid = grid[keep]
     start = np.concatenate([[0], np.cumsum(grid.sum(axis=1))]).astype(np.int64)
-    return Keys(ids, start, np.broadcast_to(as_of_days, grid.shape)[grid].astype(np.int64))
+    known = np.asarray(ids.filter(pa.array(keep)).to_numpy(zero_copy_only=False), dtype=object)
+    return Keys(known, start, np.broadcast_to(as_of_days, grid.shape)[grid].astype(np.int64))
 
 
 def statement_events(
@@ -208,11 +210,25 @@ def statement_events(
     )
 
 
+#: Name of the table with the day from which each account was known, for :func:`known_rows_sql`.
+KNOWN_ACCOUNTS = "known_accounts"
+
+
+def known_accounts(records: Records) -> pa.Table:
+    """account_id and known_on of the accounts that anything dates."""
+    days = account_known_days(records)
+    known = pa.array(days.astype(np.int32), mask=days == UNDATED).cast(pa.date32())
+    return pa.table({"account_id": records.tables["accounts"]["account_id"], "known_on": known})
+
+
 def known_rows_sql(records: Records, table: str) -> str:
-    """SQL for ``keys k`` joined to the rows of a table known by then, later dates nulled."""
+    """SQL for ``keys k`` joined to the rows of a table known by then, later dates nulled.
+
+    That of accounts asks for the table of :func:`known_accounts`.
+    """
     if table == "accounts":
         join = f"""JOIN accounts e ON e.customer_id = k.customer_id
-            JOIN ({account_known_sql(records)}) f ON f.account_id = e.account_id"""
+            JOIN {KNOWN_ACCOUNTS} f ON f.account_id = e.account_id"""
         known = "f.known_on <= k.as_of"
         later = {"opened_on", "closed_on"} & set(records.columns("accounts"))
     else:

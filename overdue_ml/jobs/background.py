@@ -53,8 +53,7 @@ def draw_background(
     buckets = range(book.n_buckets)
     chosen: list[str] = []
     for _, records in each_bucket(book, buckets):
-        with records.connect() as con:
-            known = known_customers(con, records, epoch_days([as_of])).customer_ids
+        known = known_customers(records, epoch_days([as_of])).customer_ids
         chosen = choose_background([*chosen, *map(str, known)], config.background, config.seed)
     registry = registry_with(model.meta["attributes"], among.own, ranks=ranks_of(model.meta))
     parts = []
