@@ -62,7 +62,8 @@ def compare_arms(
     Parameters
     ----------
     hit : array-like of shape (n,)
-        1 for overdue, 0 otherwise.
+        1 for overdue, 0 otherwise; or how much of a row is hit, in [0, 1], as of an amount due the share that
+        is still unpaid. Rows that are hit in part vary less, and Kish's number rises by as much.
     is_holdout : array-like of shape (n,)
         1 for the rows that were held out, 0 for the treated.
     weight : array-like of shape (n,), optional
@@ -79,7 +80,8 @@ def compare_arms(
     Raises
     ------
     ValueError
-        If an arm has no row or no weight, inputs have NaN or different lengths, or `level` is outside (0, 1).
+        If an arm has no row or no weight, inputs have NaN or different lengths, or `hit` or `level` is out of
+        bounds.
 
     References
     ----------
@@ -98,7 +100,9 @@ def compare_arms(
     """
     if not 0 < level < 1:
         raise ValueError(f"level must lie in (0, 1), got {level!r}.")
-    hits, held = as_target(hit), as_target(is_holdout).astype(np.bool_)
+    hits, held = as_vector(hit, "hit"), as_target(is_holdout).astype(np.bool_)
+    if ((hits < 0) | (hits > 1)).any():
+        raise ValueError("hit must lie in [0, 1].")
     weights = np.ones(hits.size) if weight is None else as_vector(weight, "weight")
     check_lengths(("hit", "is_holdout", "weight"), (hits.size, held.size, weights.size))
     if (weights < 0).any():
@@ -119,7 +123,7 @@ def compare_arms(
     )
 
 
-def _rate(hits: IntArray, weights: FloatArray, codes: IntArray) -> tuple[float, float]:
+def _rate(hits: FloatArray, weights: FloatArray, codes: IntArray) -> tuple[float, float]:
     """The rate of an arm, and how many independent rows it is worth."""
     total = float(weights.sum())
     if not total:
@@ -128,7 +132,9 @@ def _rate(hits: IntArray, weights: FloatArray, codes: IntArray) -> tuple[float, 
     by_customer = np.unique(codes, return_inverse=True)[1]
     if not 0 < rate < 1:
         return rate, total**2 / float((np.bincount(by_customer, weights) ** 2).sum())
-    kish = total**2 / float((weights**2).sum())
+    # Of whole hits the spread within rows is 0, and both factors are the same.
+    spread = rate * (1 - rate) - float((weights * hits * (1 - hits)).sum()) / total
+    kish = total**2 / float((weights**2).sum()) * (rate * (1 - rate) / spread if spread > 0 else 1.0)
     variance = float((np.bincount(by_customer, weights * (hits - rate)) ** 2).sum()) / total**2
     return rate, min(kish, rate * (1 - rate) / variance) if variance > 0 else kish
 

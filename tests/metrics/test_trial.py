@@ -64,6 +64,17 @@ def test_amounts_are_weights():
     assert (found.n_holdout, found.n_treated) == (pytest.approx(1.6), 2.0)
 
 
+def test_rows_that_are_hit_in_part():
+    """Held out: a half, a half, 0 and 0: a rate of 1/4. Whole hits at that rate have the variance 3/16, these
+    1/8 - 1/16, a third of it: four rows are worth 12. Linearised 4 x 1/16 / 4^2 = 1/64: 3/16 x 64 = 12."""
+    found = compare_arms([0.5, 0.5, 0, 0, 1, 0], [1, 1, 1, 1, 0, 0])
+    assert (found.holdout, found.treated, found.value) == (0.25, 0.5, -0.25)
+    assert (found.n_holdout, found.n_treated) == (pytest.approx(12.0), 2.0)
+    # Everything hit by half: nothing varies, and the rows are what they are.
+    same = compare_arms([0.5] * 4, [1, 1, 0, 0])
+    assert (same.value, same.n_holdout) == (0.0, 2.0)
+
+
 @given(
     st.lists(st.tuples(st.booleans(), st.booleans(), st.integers(1, 50)), min_size=4, max_size=40).filter(
         lambda rows: len({held for _, held, _ in rows}) == 2
@@ -80,11 +91,14 @@ def test_the_interval_holds_the_value_and_turns_round_with_the_arms(rows):
     assert (cents.low, cents.high) == pytest.approx((found.low, found.high))
 
 
-@pytest.mark.parametrize(("amounts", "clusters"), [(False, 1), (True, 1), (False, 3)])
-def test_the_interval_covers_the_truth(amounts, clusters):
+@pytest.mark.parametrize(
+    ("amounts", "clusters", "part"), [(False, 1, 0), (True, 1, 0), (False, 3, 0), (True, 1, 1), (True, 3, 4)]
+)
+def test_the_interval_covers_the_truth(amounts, clusters, part):
     """A tenth held out, 15 and 12 of 100 overdue; log-normal amounts; or three rows of each customer, whose
-    rates differ between customers. Of 600 draws at least 550 should cover: an interval of 95 % covers fewer
-    less than once in 5,000 times, and one that takes those rows for independent covers 74 %."""
+    rates differ between customers; or a part of each, anything from 0 to all (1) or mostly nearly all (4). Of
+    600 draws at least 550 should cover: an interval of 95 % covers fewer less than once in 5,000 times, and
+    one that takes those rows for independent covers 74 %."""
     rng = np.random.default_rng(5)
     held_out, treated = 150, 1350
     held = np.repeat([True, False], [held_out, treated])
@@ -97,8 +111,10 @@ def test_the_interval_covers_the_truth(amounts, clusters):
         draw = np.repeat(rng.random(held.size), clusters)
         hit = draw < chance
         weight = rng.lognormal(0, 0.8, hit.size) if amounts else None
-        found = compare_arms(hit, arm, weight, owner if clusters > 1 else None)
-        covered += found.low <= 0.03 <= found.high
+        left = hit * rng.beta(part, 1, hit.size) if part else hit
+        found = compare_arms(left, arm, weight, owner if clusters > 1 else None)
+        # The mean of a beta of (a, 1) is a / (a + 1).
+        covered += found.low <= 0.03 * (part / (part + 1) if part else 1) <= found.high
     assert covered >= 550
 
 
@@ -129,7 +145,9 @@ def test_standardised_differences_by_hand():
         (lambda: compare_arms([1, 0], [1, 0], weight=[1, 0]), "no weight"),
         (lambda: compare_arms([1, 0], [1, 0], weight=[1, -1]), "negative"),
         (lambda: compare_arms([1, 0], [1, 0], level=1.0), "level"),
-        (lambda: compare_arms([1, 2], [1, 0]), "hit|y_true"),
+        (lambda: compare_arms([1, 2], [1, 0]), "hit must lie"),
+        (lambda: compare_arms([1, -0.1], [1, 0]), "hit must lie"),
+        (lambda: compare_arms([1, math.nan], [1, 0]), "hit contains NaN"),
         (lambda: sample_ratio_p([1, 0], 0.0), "share"),
         (lambda: standardised_difference([1, 2, 3], [0, 1, 1]), "two rows"),
     ],
