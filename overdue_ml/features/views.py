@@ -19,7 +19,7 @@ from overdue_ml.features.ranks import RankFeature
 from overdue_ml.features.states import STATE_COLUMNS, STATE_NEEDS
 from overdue_ml.records import Records
 from overdue_ml.records.facts import known_on_sql
-from overdue_ml.records.known import UNDATED, account_known_days, places_in
+from overdue_ml.records.known import UNDATED, places_in
 
 #: Columns of the statements view: SQL over ``s`` (statements) and ``a`` (accounts), and what each needs.
 _STATEMENT_COLUMNS: dict[str, tuple[str, frozenset[str]]] = {
@@ -162,7 +162,7 @@ def known_customers(records: Records, as_of_days: IntArray) -> Keys:
     ids = ids.take(pc.sort_indices(ids))
     known_from = np.full(len(ids) + 1, UNDATED, dtype=np.int64)
     # The last one is of accounts without a customer.
-    np.minimum.at(known_from, places_in(ids, customers), account_known_days(records))
+    np.minimum.at(known_from, places_in(ids, customers), records.account_known_days)
     grid = known_from[:-1, None] <= as_of_days[None, :]
     keep = grid.any(axis=1)
     grid = grid[keep]
@@ -216,7 +216,7 @@ KNOWN_ACCOUNTS = "known_accounts"
 
 def known_accounts(records: Records) -> pa.Table:
     """account_id and known_on of the accounts that anything dates."""
-    days = account_known_days(records)
+    days = records.account_known_days
     known = pa.array(days.astype(np.int32), mask=days == UNDATED).cast(pa.date32())
     return pa.table({"account_id": records.tables["accounts"]["account_id"], "known_on": known})
 

@@ -414,3 +414,14 @@ def _reference_rules(table: Table, loaded: set[str]) -> list[Rule]:
         )
         for name, target in targets.items()
     ]
+
+
+#: From which of its dates a row without ``known_on`` is known. Of labels nobody can tell.
+KNOWN_FROM: dict[str, str] = {
+    "statements": "statement_date",
+    "instalments": "opened_on",  # of the account
+    "payments": "paid_on",  # and the posting lag
+    "incomes": "received_on",
+    "borrowings": "reported_on",
+    "contacts": "contacted_on",
+}

@@ -3,17 +3,9 @@
 from __future__ import annotations
 
 from overdue_ml.records.contracts import CONTRACTS
+from overdue_ml.records.contracts import KNOWN_FROM as KNOWN_FROM
 from overdue_ml.records.load import Records
 
-#: From which of its dates a row without ``known_on`` is known. Of labels nobody can tell.
-KNOWN_FROM: dict[str, str] = {
-    "statements": "statement_date",
-    "instalments": "opened_on",  # of the account
-    "payments": "paid_on",  # and the posting lag
-    "incomes": "received_on",
-    "borrowings": "reported_on",
-    "contacts": "contacted_on",
-}
 ALWAYS = "DATE '0001-01-01'"
 
 

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from overdue_ml.records._ledger import ALWAYS, NEVER, Int64Array
-from overdue_ml.records.contracts import CONTRACTS
-from overdue_ml.records.facts import KNOWN_FROM
-from overdue_ml.records.load import Records
+from overdue_ml.records.contracts import CONTRACTS, KNOWN_FROM
+
+if TYPE_CHECKING:
+    from overdue_ml.records.load import Records
 
 #: What no date becomes: 9999-12-31, the day that never comes.
 UNDATED = NEVER

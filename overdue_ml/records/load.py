@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -16,6 +17,8 @@ import pyarrow.compute as pc
 
 from overdue_ml.config import RecordsConfig
 from overdue_ml.errors import RecordsError
+from overdue_ml.records._ledger import Int64Array
+from overdue_ml.records.known import account_known_days
 from overdue_ml.records.mapping import drop_raw_view, quote_text
 from overdue_ml.records.sources import stage_tables
 from overdue_ml.records.validate import ValidationReport, ordered_tables, validate_table
@@ -59,6 +62,11 @@ class Records:
     def __deepcopy__(self, memo: dict[int, object]) -> Records:
         # Nothing here is ever changed, and scikit-learn copies the parameters of a pipeline at each fold.
         return self
+
+    @cached_property
+    def account_known_days(self) -> Int64Array:
+        """See :func:`overdue_ml.records.known.account_known_days`; who is known is asked more than once."""
+        return account_known_days(self)
 
     def columns(self, name: str) -> list[str]:
         """Column names of a table, or an empty list if it is absent."""
