@@ -1,25 +1,25 @@
 """From the parts of all buckets to the tables of a run, in the order of customer_id.
 
-However the book was cut into buckets, the bytes are the same. Scores stand in memory at once, some hundred
-bytes a customer; contributions, which are many times as many, go through in blocks.
+However the book was cut into buckets, the bytes are the same. Tables go through in blocks, so that memory
+does not grow with them.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from overdue_ml.errors import OverdueMLError
+from overdue_ml.jobs.order import InFiles, InMemory, Int64Array, find_order, find_ranks
 from overdue_ml.jobs.parts import open_part
 from overdue_ml.metrics import Reference
 from overdue_ml.monitoring import drift_of_counts
@@ -28,7 +28,11 @@ from overdue_ml.records import RuleResult, TableResult, ValidationReport
 #: Rows of contributions that stand in memory together, and of a row group of their file.
 BLOCK_ROWS = 1 << 17
 
-Int64Array = npt.NDArray[np.int64]
+#: Rows of a row group of every other table, as pyarrow writes one by default.
+GROUP_ROWS = 1 << 20
+
+#: Rows after which a page ends, if it has not been full before.
+PAGE_ROWS = 20_000
 
 
 @dataclass(frozen=True)
@@ -47,75 +51,93 @@ class Merged:
     order: Int64Array
 
     @classmethod
-    def of(cls, parts: Sequence[pa.Table]) -> Merged:
-        """Find the order.
+    def of(cls, parts: Sequence[pa.Table], room: InFiles | InMemory | None = None) -> Merged:
+        """Find the order; see :func:`overdue_ml.jobs.order.find_order`."""
+        return cls(parts, find_order(parts, room or InMemory()))
+
+    def like(self, parts: Sequence[pa.Table]) -> Merged:
+        """Other parts with rows of the same customers, in the same order.
 
         Raises
         ------
         OverdueMLError
-            If a customer stands in two parts.
+            If they are of others.
         """
-        if len(parts) < 2:
-            return cls(parts, np.arange(parts[0].num_rows if parts else 0))
-        ids = pa.chunked_array([chunk for part in parts for chunk in part.column("customer_id").chunks])
-        order = np.asarray(pc.sort_indices(ids).to_numpy(), dtype=np.int64)
-        sorted_ids = ids.take(pa.array(order))
-        if pc.any(pc.equal(sorted_ids[1:], sorted_ids[:-1])).as_py():
+        same = len(parts) == len(self.parts) and all(
+            one.column("customer_id").cast(pa.large_string())
+            == other.column("customer_id").cast(pa.large_string())
+            for one, other in zip(self.parts, parts, strict=True)
+        )
+        if not same:
             raise OverdueMLError(
-                "a customer was scored in two buckets", where="parts", next_step="report this"
+                "the tables of a part are of different customers", where="parts", next_step="report this"
             )
-        return cls(parts, order)
+        return Merged(parts, self.order)
 
-    def only(self, customer_ids: pa.Array) -> Merged:
-        """The rows of these customers."""
-        ids = pa.chunked_array([chunk for part in self.parts for chunk in part.column("customer_id").chunks])
-        kept = pc.is_in(ids.take(pa.array(self.order)), value_set=customer_ids)
-        return Merged(self.parts, self.order[kept.to_numpy()])
-
-    def table(self) -> pa.Table:
-        """All rows in order."""
-        whole = pa.concat_tables(self.parts)
-        # Column by column: of what is put together for it only one stands in memory at a time.
-        in_order = len(self.parts) == 1 and len(self.order) == whole.num_rows
-        return whole if in_order else whole.take(pa.array(self.order))
-
-    def blocks(self, rows: int = BLOCK_ROWS) -> Iterable[pa.Table]:
-        """Rows in order, so many at a time; those of a part stand there in the same order."""
+    def blocks(self, rows: int, columns: Sequence[str] | None = None) -> Iterator[pa.Table]:
+        """Rows in order, so many at a time."""
         first = np.cumsum([0, *(part.num_rows for part in self.parts)])
         for start in range(0, len(self.order), rows):
-            here = self.order[start : start + rows]
-            part_of = np.searchsorted(first, here, side="right") - 1
-            pieces, place, before = [], np.empty(len(here), dtype=np.int64), 0
-            for number in np.unique(part_of):
-                mine = np.flatnonzero(part_of == number)
-                local = here[mine] - first[number]
-                low, n = local[0], local[-1] + 1 - local[0]
-                piece = self.parts[number].slice(low, n)
-                pieces.append(piece if n == len(local) else piece.take(pa.array(local - low)))
-                place[mine] = np.arange(before, before + len(local))
-                before += len(local)
-            block = pa.concat_tables(pieces)
-            yield block if len(pieces) == 1 else block.combine_chunks().take(pa.array(place))
+            yield self._rows(np.asarray(self.order[start : start + rows]), first, columns)
+
+    def _rows(self, rows: Int64Array, first: Int64Array, columns: Sequence[str] | None) -> pa.Table:
+        """Rows of the concatenated parts; those of a part stand there in the same order."""
+        part_of = (np.searchsorted(first, rows, side="right") - 1).astype(np.int32)
+        by_part = np.argsort(part_of, kind="stable")
+        numbers, begins = np.unique(part_of[by_part], return_index=True)
+        pieces = []
+        for number, mine in zip(numbers, np.split(by_part, begins[1:]), strict=True):
+            local = rows[mine] - first[number]
+            low, n = local[0], local[-1] + 1 - local[0]
+            part = self.parts[number] if columns is None else self.parts[number].select(columns)
+            piece = part.slice(low, n)
+            pieces.append(piece if n == len(local) else piece.take(pa.array(local - low)))
+        block = pa.concat_tables(pieces)
+        if len(pieces) == 1:
+            return block
+        place = np.empty(len(rows), dtype=np.int64)
+        place[by_part] = np.arange(len(rows))
+        return block.combine_chunks().take(pa.array(place))
 
 
-class _PartFiles(Sequence[pa.Table]):
-    """Parts that are mapped anew whenever one is asked for, so that what was read of it goes with it."""
+class PartFiles(Sequence[pa.Table]):
+    """Parts that are mapped anew whenever one is asked for, so that what was read of it goes with it.
+
+    Attributes
+    ----------
+    buckets : list of int
+        Those that have rows.
+    """
 
     def __init__(self, folder: Path, buckets: Sequence[int], table: str) -> None:
         self._folder, self._table = folder, table
-        found = ((bucket, open_part(folder, bucket, table)) for bucket in buckets)
-        self._buckets = [bucket for bucket, part in found if part is not None and part.num_rows]
+        self.buckets, schemas = [], []
+        for bucket in buckets:
+            part = open_part(folder, bucket, table)
+            if part is not None and part.num_rows:
+                self.buckets.append(bucket)
+                schemas.append(part.schema)
+        self._schema = _common(schemas)
 
     def __len__(self) -> int:
-        return len(self._buckets)
+        return len(self.buckets)
 
     def __getitem__(self, number: Any) -> Any:
-        return open_part(self._folder, self._buckets[number], self._table)
+        part = open_part(self._folder, self.buckets[number], self._table)
+        return part if part is None or part.schema.equals(self._schema) else part.cast(self._schema)
 
 
-def merge(folder: Path, buckets: Sequence[int], table: str) -> Merged:
-    """The parts of one kind; see :class:`Merged`."""
-    return Merged.of(_PartFiles(folder, buckets, table))
+def _common(schemas: Sequence[pa.Schema]) -> pa.Schema | None:
+    """The schema of all parts; a column that holds nothing in a part may be of another type there."""
+    if all(schema.equals(schemas[0]) for schema in schemas):
+        return schemas[0] if schemas else None
+    types = {field.name: [schema.field(field.name).type for schema in schemas] for field in schemas[0]}
+    # A day that no customer of a part has is no day there, but a moment or nothing.
+    known = {
+        name: max(found, key=lambda kind: (not pa.types.is_null(kind), not pa.types.is_timestamp(kind)))
+        for name, found in types.items()
+    }
+    return pa.schema(list(known.items()), schemas[0].metadata)
 
 
 def rank_scores(scores: pa.Table) -> pa.Table:
@@ -126,15 +148,16 @@ def rank_scores(scores: pa.Table) -> pa.Table:
     scores : pyarrow.Table
         Sorted by customer_id.
     """
-    log_odds = scores.column("log_odds").to_numpy()
-    rank = np.empty(len(log_odds), dtype=np.int64)
-    rank[np.argsort(-log_odds, kind="stable")] = np.arange(1, len(log_odds) + 1)
+    return with_rank(scores, find_ranks(scores.column("log_odds").to_numpy(), InMemory()))
+
+
+def with_rank(scores: pa.Table, rank: Int64Array) -> pa.Table:
+    """Scores with these ranks."""
     return scores.add_column(scores.column_names.index("tier") + 1, "rank", pa.array(rank))
 
 
-def keep_reasons(scores: pa.Table, customer_ids: pa.Array) -> pa.Table:
-    """Scores without the reasons of all others than these customers."""
-    kept = pc.is_in(scores.column("customer_id"), value_set=customer_ids)
+def keep_reasons(scores: pa.Table, kept: pa.Array) -> pa.Table:
+    """Scores without the reasons of all others than those for whom ``kept`` is true."""
     for place, field in enumerate(scores.schema):
         if field.name.startswith("reason_"):
             values = pc.if_else(kept, scores.column(place), pa.scalar(None, field.type))
@@ -142,28 +165,85 @@ def keep_reasons(scores: pa.Table, customer_ids: pa.Array) -> pa.Table:
     return scores
 
 
-def write_contributions(merged: Merged, path: Path) -> None:
-    """Write contributions block by block; equal rows give equal bytes, however they were in parts."""
+def write_contributions(merged: Merged, path: Path, stopped: Callable[[], bool] = lambda: False) -> None:
+    """Write contributions block by block; equal rows give equal bytes, however they were in parts.
+
+    Parameters
+    ----------
+    merged : Merged
+    path : Path
+        Nobody gives no file.
+    stopped : callable, optional
+        Asked before each block whether anybody still wants them.
+    """
     if not len(merged.order):
         return
     schema = merged.parts[0].schema.remove_metadata()
+    numbers = [field.name for field in schema if pa.types.is_float64(field.type)]
+    # Nearly every number differs from every other: bytes of like meaning side by side are what can be
+    # packed, and nothing packs those quicker. Bounds of numbers help nobody find a customer.
     with pq.ParquetWriter(
-        path, schema, compression="zstd", compression_level=1, use_dictionary=False, write_page_checksum=True
-    ) as writer:
+        path, schema, compression="lz4", use_dictionary=False, use_byte_stream_split=numbers,
+        write_statistics=["customer_id"], write_page_checksum=True,
+    ) as writer:  # fmt: skip
         for block in merged.blocks(BLOCK_ROWS):
+            if stopped():
+                return
             writer.write_table(block, row_group_size=BLOCK_ROWS)
 
 
-def part_tables(folder: Path, buckets: Sequence[int], prefix: str) -> list[dict[str, pa.Table]]:
+class RowGroups:
+    """A Parquet file that takes rows in portions of any size; its bytes are those of ``write_parquet``.
+
+    Parameters
+    ----------
+    path : Path
+    schema : pyarrow.Schema
+    """
+
+    def __init__(self, path: Path, schema: pa.Schema) -> None:
+        self._writer = pq.ParquetWriter(
+            path, schema.remove_metadata(), compression="zstd", write_page_checksum=True
+        )
+        self._waiting: list[pa.Table] = []
+        self._written = False
+
+    def add(self, rows: pa.Table) -> None:
+        """Take rows; whole groups of them are written."""
+        self._waiting.append(rows)
+        while sum(table.num_rows for table in self._waiting) >= GROUP_ROWS:
+            found = pa.concat_tables(self._waiting)
+            self._write(found.slice(0, GROUP_ROWS))
+            rest = found.slice(GROUP_ROWS)
+            self._waiting = [rest] if rest.num_rows else []
+
+    def _write(self, group: pa.Table) -> None:
+        # Where pages end depends on where chunks do, unless these are whole pages.
+        even = all(len(chunk) % PAGE_ROWS == 0 for chunk in group.column(0).chunks[:-1])
+        group = group if even else group.combine_chunks()
+        self._writer.write_table(group, row_group_size=GROUP_ROWS)
+        self._written = True
+
+    def __enter__(self) -> RowGroups:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        if kind is None and (self._waiting or not self._written):
+            found = self._waiting or [self._writer.schema.empty_table()]
+            self._write(pa.concat_tables(found))
+        self._writer.close()
+
+
+def part_tables(folder: Path, buckets: Sequence[int], prefix: str) -> Iterator[dict[str, pa.Table]]:
     """Of each bucket the tables whose names begin with ``<prefix>.``, without it."""
-    found = []
-    for bucket in buckets:
-        start = f"{bucket:05d}.{prefix}."
-        names = [p.name.removeprefix(start).removesuffix(".arrow") for p in sorted(folder.glob(f"{start}*"))]
-        tables = {name: open_part(folder, bucket, f"{prefix}.{name}") for name in names}
+    names: dict[int, list[str]] = {}
+    for path in sorted(folder.glob(f"*.{prefix}.*.arrow")):
+        bucket, _, name = path.name.removesuffix(".arrow").partition(f".{prefix}.")
+        names.setdefault(int(bucket), []).append(name)
+    for number in buckets:
+        tables = {name: open_part(folder, number, f"{prefix}.{name}") for name in names.get(number, [])}
         if tables:
-            found.append({name: table for name, table in tables.items() if table is not None})
-    return found
+            yield {name: table for name, table in tables.items() if table is not None}
 
 
 def rejected_tables(folder: Path, buckets: Sequence[int]) -> dict[str, pa.Table]:

@@ -13,8 +13,6 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import pandas as pd
 import pyarrow as pa
 
 from overdue_ml.config import BatchConfig, RecordsConfig, RemindersConfig, ScoreConfig, config_hash
@@ -26,30 +24,19 @@ from overdue_ml.features import (
     ranks_of,
     registry_with,
 )
-from overdue_ml.jobs.assemble import (
-    keep_reasons,
-    merge,
-    part_tables,
-    rank_scores,
-    refuse_rejected,
-    rejected_tables,
-    sum_drift,
-    sum_unknown,
-    write_contributions,
-)
+from overdue_ml.jobs.assemble import refuse_rejected, rejected_tables, sum_drift, sum_unknown
+from overdue_ml.jobs.assembly import Assembled, Assembly
 from overdue_ml.jobs.background import draw_background, write_background
 from overdue_ml.jobs.book import BookSource, InMemory, each_bucket
 from overdue_ml.jobs.engines import needs_processes, run_tasks, threads_of
-from overdue_ml.jobs.inputs import inputs_of_parts
-from overdue_ml.jobs.lists import Lists, facts_of_lists, make_lists, write_lists
+from overdue_ml.jobs.lists import facts_of_lists, write_lists
 from overdue_ml.jobs.output import write_json, write_parquet
-from overdue_ml.jobs.parts import CONTRIBUTIONS, INPUTS, SCORES, Among, PartWriter, looks_at_everybody
+from overdue_ml.jobs.parts import Among, PartWriter, looks_at_everybody
 from overdue_ml.jobs.places import MANIFEST, sha256_of
 from overdue_ml.jobs.progress import Pace, Progress
 from overdue_ml.jobs.runs import EarlierRun
 from overdue_ml.model import ScoringModel, save_bundle
 from overdue_ml.records import Bucketed, write_buckets
-from overdue_ml.reminders import ReminderList, rank_customers
 from overdue_ml.tracking import RegisteredModel
 
 #: How long it took, which is no part of the result.
@@ -96,35 +83,19 @@ class Run:
         refuse_rejected(facts, self.book.config.max_rejected_share)
         if not any(f["rows"] for f in facts):
             raise nobody_known_on(self.as_of)
-        merged = merge(parts, buckets, SCORES)
-        self.progress.stage(f"ranking {len(merged.order):,} customers")
-        scores = rank_scores(merged.table())
-        policy, told = self.settings.reminders, [f[INPUTS] for f in facts if INPUTS in f]
-        inputs, past_due = inputs_of_parts(part_tables(parts, buckets, INPUTS), told, self.as_of)
-        frame = scores.to_pandas()
-        reminders = rank_customers(frame, policy, inputs)
-        contributions = merge(parts, buckets, CONTRIBUTIONS)
-        if self.settings.score.explain == "listed":
-            listed = pa.array(reminders.reminders["customer_id"], pa.string())
-            scores, contributions = keep_reasons(scores, listed), contributions.only(listed)
-            frame = scores.to_pandas()
-        lists = make_lists(
-            frame, reminders, past_due, policy, model=model_label(self.registered), earlier=self.earlier
-        )
-        self.progress.stage("writing")
-        whole = self.building / "whole"
-        shutil.rmtree(whole, ignore_errors=True)
-        whole.mkdir()
-        write_parquet(scores, whole / "scores.parquet")
-        write_contributions(contributions, whole / "contributions.parquet")
+        whole = self._new_whole()
+        made = Assembly(
+            parts, facts, self.as_of, (self.settings.score, self.settings.reminders),
+            model_label(self.registered), self.earlier, at_once=self._may_use_threads(),
+        ).write(whole, self.progress)  # fmt: skip
         if writer.among.background is not None:
             write_background(writer.among.background, whole)
-        write_lists(whole, lists, policy, self.as_of)
+        write_lists(whole, made.lists, self.settings.reminders, self.as_of)
         _write_rejected(whole, self._rejected(parts, buckets))
-        manifest = dict(self.identity) | self._manifest(frame, lists, facts, len(contributions.order), source)
-        manifest |= facts_of_lists(lists, inputs, policy)
+        manifest = dict(self.identity) | self._manifest(made, facts, source)
+        manifest |= facts_of_lists(made.lists, made.inputs, self.settings.reminders)
         manifest["files"] = {
-            str(p.relative_to(whole)): sha256_of(p) for p in sorted(whole.rglob("*")) if p.is_file()
+            name: made.digests.get(name) or sha256_of(whole / name) for name in _files_under(whole)
         }
         write_json(
             {
@@ -135,6 +106,16 @@ class Run:
         )
         write_json(manifest, whole / MANIFEST)
         return manifest
+
+    def _new_whole(self) -> Path:
+        """An empty folder for what will be published."""
+        whole = _fresh(self.building / "whole")
+        whole.mkdir()
+        return whole
+
+    def _may_use_threads(self) -> bool:
+        """Whether the config leaves this process more than one core when no bucket is left."""
+        return self.settings.batch.workers > 1 or threads_of(self.settings.batch) > 1
 
     def tidy_up(self, *, keep_parts: bool) -> None:
         """After a failed attempt leave nothing but finished parts: no copy of records, no empty folder."""
@@ -186,20 +167,20 @@ class Run:
         return rejected_tables(parts, buckets)
 
     def _manifest(
-        self,
-        scores: pd.DataFrame,
-        lists: Lists,
-        facts: Sequence[Mapping[str, Any]],
-        n_explained: int,
-        source: str | None,
+        self, made: Assembled, facts: Sequence[Mapping[str, Any]], source: str | None
     ) -> dict[str, Any]:
         model, settings = self.registered.model, self.settings
         drift = sum_drift(facts, model.references)
-        bases = [f["base"] for f in facts if "base" in f and n_explained]
-        manifest = facts_of_book(scores, lists.reminders, model, self.as_of) | {
+        bases = [f["base"] for f in facts if "base" in f and made.n_explained]
+        final_on = str(model.meta["labels_final_on"])
+        manifest = made.facts | {
+            "n_reminders": len(made.lists.reminders.reminders),
+            # A model that learned from outcomes after the as_of date may know its own answers.
+            "labels_final_on": final_on,
+            "trained_on_later_outcomes": final_on > self.as_of.isoformat(),
             "records_source": source,
             "base_log_odds": bases[0] if bases else None,
-            "n_explained": n_explained,
+            "n_explained": made.n_explained,
             "largest_explanation_gap": max((f["gap"] for f in facts if "gap" in f), default=0.0),
             "labels": model.meta["config"]["labels"],
             "ranks": ranks_of(model.meta),
@@ -258,30 +239,6 @@ def identity_of(
     return parts | {"run_key": key, "model": registered.card()}
 
 
-def facts_of_book(
-    scores: pd.DataFrame, reminders: ReminderList, model: ScoringModel, as_of: dt.date
-) -> dict[str, Any]:
-    """Counts and sums of a scored book, for the manifest."""
-    edges = np.linspace(0.0, 1.0, 51)
-    counts, _ = np.histogram(scores["p_overdue"], bins=edges)
-    final_on = str(model.meta["labels_final_on"])
-    return {
-        "n_customers": len(scores),
-        "tiers": {str(k): int(v) for k, v in scores["tier"].value_counts().sort_index().items()},
-        "n_reminders": len(reminders.reminders),
-        "suppressed": {
-            str(k): int(v) for k, v in reminders.suppressed["rule"].value_counts().sort_index().items()
-        },
-        "expected_overdue_amount": float(scores["expected_overdue_amount"].sum()),
-        "mean_p_overdue": float(scores["p_overdue"].mean()),
-        "book_edges": [float(e) for e in edges],
-        "book_counts": [int(c) for c in counts],
-        # A model that learned from outcomes after the as_of date may know its own answers.
-        "labels_final_on": final_on,
-        "trained_on_later_outcomes": final_on > as_of.isoformat(),
-    }
-
-
 def nobody_known_on(as_of: dt.date) -> NothingToScoreError:
     """The error of a date before the first record."""
     return NothingToScoreError(
@@ -295,6 +252,10 @@ def _fresh(folder: Path) -> Path:
     """A folder that is not there any more: what an interrupted attempt left is made anew."""
     shutil.rmtree(folder, ignore_errors=True)
     return folder
+
+
+def _files_under(folder: Path) -> list[str]:
+    return sorted(str(p.relative_to(folder)) for p in folder.rglob("*") if p.is_file())
 
 
 def _write_rejected(folder: Path, rejected: Mapping[str, pa.Table]) -> None:

@@ -1,9 +1,9 @@
-"""What the lists of a run need from the records, as part tables of a bucket and put together again."""
+"""What the lists of a run need from the records, as part tables of a bucket and read back."""
 
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -15,7 +15,9 @@ from overdue_ml.config import RemindersConfig
 from overdue_ml.records import Records
 from overdue_ml.reminders import ReminderInputs, collect_inputs, collect_past_due
 
-_PEOPLE, _CONTACTS, _PAST_DUE = "people", "contacts", "past_due"
+_PEOPLE, _CONTACTS = "people", "contacts"
+#: The table of :func:`overdue_ml.reminders.collect_past_due`.
+PAST_DUE = "past_due"
 #: Tables with what the policy asks of a customer.
 _ASKED = ("customers", "accounts", "contacts")
 
@@ -50,7 +52,7 @@ def input_tables(
     frames = {
         _PEOPLE: inputs.people,
         _CONTACTS: inputs.contacts,
-        _PAST_DUE: collect_past_due(known, as_of, dues=dues),
+        PAST_DUE: collect_past_due(known, as_of, dues=dues),
     }
     facts = {
         "timezone": inputs.timezone,
@@ -60,31 +62,20 @@ def input_tables(
     return {name: pa.Table.from_pandas(frame, preserve_index=False) for name, frame in frames.items()}, facts
 
 
-def inputs_of_parts(
-    parts: Sequence[Mapping[str, pa.Table]], facts: Sequence[Mapping[str, Any]], as_of: dt.date
-) -> tuple[ReminderInputs, pd.DataFrame]:
-    """The facts of all buckets together, in the order of customer_id.
+def inputs_of_part(
+    tables: Mapping[str, pa.Table], facts: Mapping[str, Any], as_of: dt.date
+) -> ReminderInputs:
+    """The facts of a bucket as the reminder policy takes them.
 
     Parameters
     ----------
-    parts : sequence of mapping of str to pyarrow.Table
-        What :func:`input_tables` gave for each bucket in which somebody was scored.
-    facts : sequence of mapping
+    tables : mapping of str to pyarrow.Table
+        What :func:`input_tables` gave for a bucket in which somebody was scored.
+    facts : mapping
         The same.
     as_of : datetime.date
-
-    Returns
-    -------
-    inputs : ReminderInputs
-    past_due : pandas.DataFrame
-        See :func:`overdue_ml.reminders.collect_past_due`.
     """
-    found = [
-        ReminderInputs(as_of, tables[_PEOPLE].to_pandas(), tables[_CONTACTS].to_pandas(), **fact)
-        for tables, fact in zip(parts, facts, strict=True)
-    ]
-    past_due = pa.concat_tables([tables[_PAST_DUE] for tables in parts]).sort_by("customer_id")
-    return ReminderInputs.concat(found), past_due.to_pandas()
+    return ReminderInputs(as_of, tables[_PEOPLE].to_pandas(), tables[_CONTACTS].to_pandas(), **facts)
 
 
 def _rows_of(table: pa.Table, ids: pa.Array) -> pa.Table:

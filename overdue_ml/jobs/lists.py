@@ -1,4 +1,4 @@
-"""The lists of a run as files: reminders, who is suppressed, the watch list, and what may follow.
+"""The lists of a run as files: reminders, the watch list, and what may follow.
 
 Parquet is whole. CSV and Excel go to people: no cell is a formula, and masked columns show their ends only.
 """
@@ -18,15 +18,12 @@ from overdue_ml.config import RemindersConfig, ScoreConfig
 from overdue_ml.errors import ConfigError
 from overdue_ml.jobs.excel import check_excel, write_excel
 from overdue_ml.jobs.output import mask_id, write_csv, write_parquet
-from overdue_ml.jobs.runs import EarlierRun
 from overdue_ml.model import ScoringModel
 from overdue_ml.reminders import (
     REMINDER_COLUMNS,
     ReminderInputs,
     ReminderList,
     check_indicators,
-    compute_watch_list,
-    suggest_treatment,
 )
 from overdue_ml.reminders.alerts import WATCH_COLUMNS
 from overdue_ml.reminders.ladder import TREATMENT_COLUMNS
@@ -44,6 +41,7 @@ class Lists:
     Attributes
     ----------
     reminders : ReminderList
+        Without those who are suppressed.
     watch : pandas.DataFrame
         See :func:`overdue_ml.reminders.compute_watch_list`.
     treatment : pandas.DataFrame
@@ -97,41 +95,10 @@ def indicators_of(model: ScoringModel, score: ScoreConfig) -> list[str]:
     ]  # fmt: skip
 
 
-def make_lists(
-    scores: pd.DataFrame,
-    reminders: ReminderList,
-    past_due: pd.DataFrame,
-    config: RemindersConfig,
-    *,
-    model: str,
-    earlier: EarlierRun | None,
-) -> Lists:
-    """The lists beside that of the reminders.
-
-    Parameters
-    ----------
-    scores : pandas.DataFrame
-        Of the run, with ranks and reasons.
-    reminders : ReminderList
-    past_due : pandas.DataFrame
-        See :func:`overdue_ml.reminders.collect_past_due`.
-    config : RemindersConfig
-    model : str
-        ``name/version``.
-    earlier : EarlierRun or None
-        The run before.
-    """
-    wanted = ["customer_id", "as_of_date", *(rule.indicator for rule in config.alerts)]
-    before = None if earlier is None else earlier.read_scores(wanted)
-    watch = compute_watch_list(
-        scores, before, config, model=model, earlier_model="" if earlier is None else earlier.model
-    )
-    told = scores[["customer_id", "as_of_date", "tier", "reason_1_code"]]
-    return Lists(reminders, watch, suggest_treatment(past_due.merge(told, on="customer_id"), config))
-
-
 def write_lists(folder: Path, lists: Lists, config: RemindersConfig, as_of: dt.date) -> None:
     """Write every list, also an empty one: what a run consists of does not depend on who is in it.
+
+    Whoever is suppressed is no list: they are nearly everybody, and are written as scores go by.
 
     Parameters
     ----------
@@ -146,7 +113,6 @@ def write_lists(folder: Path, lists: Lists, config: RemindersConfig, as_of: dt.d
     if config.excel:
         shown = mask_columns(found.reminders, masked)
         write_excel(shown, folder / "reminders.xlsx", "reminders", as_of)
-    write_parquet(found.suppressed, folder / "suppressed.parquet")
     if config.holdout.campaign is not None:
         write_parquet(found.arms, folder / "arms.parquet")
     for name, frame in {"watch_list": lists.watch, "treatment": lists.treatment}.items():

@@ -12,6 +12,7 @@ from typing import Any
 
 import pandas as pd
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from overdue_ml.errors import OverdueMLError
@@ -19,6 +20,8 @@ from overdue_ml.errors import OverdueMLError
 #: A cell that begins with one of these is run as a formula by spreadsheets.
 _FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠")
 _MASK = "••••"
+#: Rows of a CSV that are made safe together.
+_CSV_ROWS = 1 << 16
 
 
 def write_parquet(table: pd.DataFrame | pa.Table, path: Path) -> None:
@@ -43,15 +46,30 @@ def write_csv(frame: pd.DataFrame, path: Path) -> None:
     frame : pandas.DataFrame
     path : Path
     """
+    with path.open("w", encoding="utf-8", newline="") as file:
+        for start in range(0, max(1, len(frame)), _CSV_ROWS):
+            safe = _safe(frame.iloc[start : start + _CSV_ROWS])
+            # With line ends as in RFC 4180 a lone CR in a cell is quoted too; unquoted it would start a new
+            # row.
+            safe.to_csv(file, index=False, header=start == 0, lineterminator="\r\n")
+
+
+def _safe(frame: pd.DataFrame) -> pd.DataFrame:
     safe = frame.copy()
     for name in safe.columns:
         kind = safe[name].dtype
-        if not (pd.api.types.is_numeric_dtype(kind) or pd.api.types.is_datetime64_any_dtype(kind)):
-            # As objects, since a category's or another type's cells may be text as well.
-            safe[name] = safe[name].astype(object).map(_neutralise, na_action="ignore")
-    safe = safe.rename(columns=_neutralise)
-    # With line ends as in RFC 4180 a lone CR in a cell is quoted too; unquoted it would start a new row.
-    safe.to_csv(path, index=False, lineterminator="\r\n")
+        if pd.api.types.is_numeric_dtype(kind) or pd.api.types.is_datetime64_any_dtype(kind):
+            continue
+        if isinstance(kind, pd.StringDtype) and not _any_formula(safe[name]):
+            continue
+        # As objects, since a category's or another type's cells may be text as well.
+        safe[name] = safe[name].astype(object).map(_neutralise, na_action="ignore")
+    return safe.rename(columns=_neutralise)
+
+
+def _any_formula(words: pd.Series) -> bool:
+    first = pc.utf8_slice_codeunits(pa.array(words, pa.large_string(), from_pandas=True), 0, 1)
+    return bool(pc.any(pc.is_in(first, value_set=pa.array(_FORMULA_STARTS, pa.large_string()))).as_py())
 
 
 def _neutralise(value: object) -> object:

@@ -43,28 +43,75 @@ class EarlierRun:
     model: str
     scores_hash: str
 
-    def read_scores(self, columns: Iterable[str]) -> pd.DataFrame:
-        """Some columns of its scores, its pages checked; those that it does not have are left out.
+    def read_scores(self, columns: Iterable[str]) -> EarlierScores:
+        """Some columns of its scores, to be read on and on; those that it does not have are left out.
 
         Raises
         ------
         OverdueMLError
             If the file cannot be read any more.
         """
+        return EarlierScores(self.folder, columns)
+
+
+class EarlierScores:
+    """Scores of a run before, read in the order of customer_id, their pages checked.
+
+    Parameters
+    ----------
+    folder : Path
+    columns : iterable of str
+        customer_id among them.
+
+    Raises
+    ------
+    OverdueMLError
+        If the file cannot be read, or is not in order.
+    """
+
+    def __init__(self, folder: Path, columns: Iterable[str]) -> None:
+        self._folder = folder
         try:
-            path = self.folder / _SCORES
-            present = set(pq.read_schema(path).names)
-            wanted = [name for name in dict.fromkeys(columns) if name in present]
-            frame: pd.DataFrame = pq.read_table(
-                path, columns=wanted, page_checksum_verification=True
-            ).to_pandas()
+            file = pq.ParquetFile(folder / _SCORES, page_checksum_verification=True)
         except (OSError, pa.ArrowException) as error:
-            raise OverdueMLError(
-                "the scores of the run before cannot be read",
-                where=str(self.folder),
-                next_step="run again: a run that is not whole is passed over",
-            ) from error
+            raise self._unreadable() from error
+        present = set(file.schema_arrow.names)
+        wanted = [name for name in dict.fromkeys(columns) if name in present]
+        self._batches = file.iter_batches(_BATCH, columns=wanted)
+        self._ahead: pa.Table = file.schema_arrow.empty_table().select(wanted)
+
+    def up_to(self, customer_id: str) -> pd.DataFrame:
+        """Rows of customers up to and with this one who have not been read yet.
+
+        Raises
+        ------
+        OverdueMLError
+            See the class.
+        """
+        found = [self._ahead]
+        while not found[-1].num_rows or found[-1].column("customer_id")[-1].as_py() <= customer_id:
+            try:
+                batch = next(self._batches, None)
+            except (OSError, pa.ArrowException) as error:
+                raise self._unreadable() from error
+            if batch is None:
+                break
+            found.append(pa.Table.from_batches([batch]))
+        rows = pa.concat_tables(found)
+        ids = rows.column("customer_id").combine_chunks()
+        if pc.any(pc.greater_equal(ids[:-1], ids[1:])).as_py():
+            raise self._unreadable()
+        here = pc.sum(pc.less_equal(ids, customer_id)).as_py() or 0
+        self._ahead = rows.slice(here)
+        frame: pd.DataFrame = rows.slice(0, here).to_pandas()
         return frame
+
+    def _unreadable(self) -> OverdueMLError:
+        return OverdueMLError(
+            "the scores of the run before cannot be read",
+            where=str(self._folder),
+            next_step="run again: a run that is not whole is passed over",
+        )
 
 
 def read_manifest(scores: Path) -> dict[str, Any]:

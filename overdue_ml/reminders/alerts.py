@@ -56,18 +56,66 @@ def compute_watch_list(
     ConfigError
         If a rule's indicator is no column of numbers.
     """
-    rules = list(dict.fromkeys((config or RemindersConfig()).alerts))
-    check_indicators(rules, [str(name) for name in scores.select_dtypes("number")])
-    before = None if earlier is None else earlier.set_index("customer_id").reindex(scores["customer_id"])
-    found = [_watched(rule, scores, before) for rule in rules]
-    if not found:
-        return pd.DataFrame({name: pd.Series(dtype="object") for name in WATCH_COLUMNS})
-    rows = pd.concat(found, ignore_index=True)
-    when = None if earlier is None or earlier.empty else earlier["as_of_date"].iloc[0]
-    rows["earlier_as_of"] = pd.Series(when, rows.index, dtype="object").where(
-        rows["earlier_value"].notna(), None
-    )
-    return rows.assign(model=model, earlier_model=earlier_model)[list(WATCH_COLUMNS)]
+    watch = WatchList(config, model=model, earlier_model=earlier_model)
+    watch.add(scores, earlier)
+    return watch.table()
+
+
+class WatchList:
+    """The same from portions of the customers, as they come; see :func:`compute_watch_list`.
+
+    Parameters
+    ----------
+    config : RemindersConfig, optional
+    model, earlier_model : str
+    """
+
+    def __init__(
+        self, config: RemindersConfig | None = None, *, model: str = "", earlier_model: str = ""
+    ) -> None:
+        self.rules = list(dict.fromkeys((config or RemindersConfig()).alerts))
+        self._models = {"model": model, "earlier_model": earlier_model}
+        self._found: list[list[pd.DataFrame]] = [[] for _ in self.rules]
+        self._when: object = None
+
+    def add(self, scores: pd.DataFrame, earlier: pd.DataFrame | None = None) -> None:
+        """Look at some customers.
+
+        Parameters
+        ----------
+        scores, earlier : pandas.DataFrame
+            As of :func:`compute_watch_list`; of the earlier run at least these customers.
+
+        Raises
+        ------
+        ConfigError
+            If a rule's indicator is no column of numbers.
+        """
+        check_indicators(self.rules, [str(name) for name in scores.select_dtypes("number")])
+        before = None if earlier is None else earlier.set_index("customer_id").reindex(scores["customer_id"])
+        if earlier is not None and len(earlier):
+            self._when = earlier["as_of_date"].iloc[0]
+        for rule, found in zip(self.rules, self._found, strict=True):
+            rows = _watched(rule, scores, before)
+            if len(rows) or not found:
+                found.append(rows)
+
+    def table(self) -> pd.DataFrame:
+        """Who is on the list."""
+        if not self.rules:
+            return pd.DataFrame({name: pd.Series(dtype="object") for name in WATCH_COLUMNS})
+        rows = pd.concat([_worst_first(found) for found in self._found], ignore_index=True)
+        rows["earlier_as_of"] = pd.Series(self._when, rows.index, dtype="object").where(
+            rows["earlier_value"].notna(), None
+        )
+        return rows.assign(**self._models)[list(WATCH_COLUMNS)]
+
+
+def _worst_first(found: list[pd.DataFrame]) -> pd.DataFrame:
+    """Rows of one rule from all portions."""
+    # A table without rows has columns of no kind.
+    rows = pd.concat([portion for portion in found if len(portion)] or found[:1])
+    return rows.sort_values(["worst", "customer_id"], kind="stable").drop(columns="worst")
 
 
 def check_indicators(rules: Sequence[AlertRule], columns: Sequence[str]) -> None:
@@ -94,7 +142,7 @@ def check_indicators(rules: Sequence[AlertRule], columns: Sequence[str]) -> None
 
 
 def _watched(rule: AlertRule, scores: pd.DataFrame, before: pd.DataFrame | None) -> pd.DataFrame:
-    """Rows of one rule."""
+    """Rows of one rule, and by what they are sorted."""
     sign = 1.0 if rule.direction == "up" else -1.0
     value = scores[rule.indicator].to_numpy(np.float64)
     if before is None or rule.indicator not in before:
@@ -106,8 +154,7 @@ def _watched(rule: AlertRule, scores: pd.DataFrame, before: pd.DataFrame | None)
         holds = (sign * value >= sign * rule.threshold) & ~(sign * last >= sign * rule.threshold)
     else:
         holds = np.round(sign * (value - last), _PLACES) >= rule.threshold
-    rows = scores.loc[holds, ["customer_id", "as_of_date", "tier", "reason_1_code"]].assign(
+    return scores.loc[holds, ["customer_id", "as_of_date", "tier", "reason_1_code"]].assign(
         value=value[holds], earlier_value=last[holds], worst=-sign * value[holds],
         **rule.model_dump(),
     )  # fmt: skip
-    return rows.sort_values(["worst", "customer_id"], kind="stable").drop(columns="worst")

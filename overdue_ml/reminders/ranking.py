@@ -9,7 +9,7 @@ import pyarrow as pa
 from overdue_ml.config import RemindersConfig
 from overdue_ml.config.reminders import EXCLUSIONS, POLICY_RULES
 from overdue_ml.errors import ConfigError, OverdueMLError
-from overdue_ml.reminders.calendar import plan_contacts
+from overdue_ml.reminders.calendar import ContactPlan, plan_contacts
 from overdue_ml.reminders.channels import assign_channels
 from overdue_ml.reminders.holdout import draw_holdout
 from overdue_ml.reminders.inputs import ReminderInputs
@@ -54,11 +54,7 @@ def rank_customers(
         If a customer is scored twice, or reminders and suppressed customers do not add up to all.
     """
     config = config or RemindersConfig()
-    scored = Scored.of(scores)
-    known = Known.of(scored, config, inputs)
-    default = config.hours.timezone or (inputs.timezone if inputs else "UTC")
-    plan = plan_contacts(scored.as_of, known.zone, known.zones, default, config.hours)
-    rule = find_rules(scored, known, plan, config, asks_contacts=inputs is not None)
+    scored, known, plan, rule = _ask(scores, config, inputs)
     best = _best_first(rule < 0, scored, _rank_key(scores, scored, config))
     channel = assign_channels(best, scored, known, plan, config)
     rule[best[channel < 0]] = config.rules.index("over_capacity")
@@ -75,6 +71,44 @@ def rank_customers(
     place = np.empty_like(scored.by_id)
     place[scored.by_id] = np.arange(len(scored))
     return ReminderList(reminders, suppressed, arms_of(chosen, held, np.argsort(place[best]), config))
+
+
+def ask_alone(
+    scores: pd.DataFrame, config: RemindersConfig | None = None, inputs: ReminderInputs | None = None
+) -> Ints:
+    """The first rule that holds for each customer, whoever else is scored.
+
+    What is left for :func:`rank_customers` to decide among those for whom none holds is capacity and holdout.
+
+    Parameters
+    ----------
+    scores : pandas.DataFrame
+        ``SCORED_COLUMNS``, one row a customer.
+    config : RemindersConfig, optional
+    inputs : ReminderInputs, optional
+        Of these customers.
+
+    Returns
+    -------
+    ndarray of int64, shape (n,)
+        Place among ``config.rules``; -1 where none holds.
+
+    Raises
+    ------
+    ConfigError, OverdueMLError
+        As :func:`rank_customers`.
+    """
+    return _ask(scores, config or RemindersConfig(), inputs)[-1]
+
+
+def _ask(
+    scores: pd.DataFrame, config: RemindersConfig, inputs: ReminderInputs | None
+) -> tuple[Scored, Known, ContactPlan, Ints]:
+    scored = Scored.of(scores)
+    known = Known.of(scored, config, inputs)
+    default = config.hours.timezone or (inputs.timezone if inputs else "UTC")
+    plan = plan_contacts(scored.as_of, known.zone, known.zones, default, config.hours)
+    return scored, known, plan, find_rules(scored, known, plan, config, asks_contacts=inputs is not None)
 
 
 def _rank_key(scores: pd.DataFrame, scored: Scored, config: RemindersConfig) -> Floats:

@@ -71,8 +71,7 @@ class Scored:
                 next_step="give scores as a scoring run writes them",
             )
         ids = strings_of(scores["customer_id"])
-        by_id = np.asarray(pc.sort_indices(ids), dtype=np.int64)
-        _refuse_twice(ids.take(pa.array(by_id)))
+        by_id = _order_of(ids)
         as_of = np.unique(days_of(scores["as_of_date"]))
         if len(as_of) > 1 or np.isnat(as_of).any():
             raise ConfigError("the scores are of several as_of dates, or of none", expected="one as_of date")
@@ -84,6 +83,16 @@ class Scored:
 
     def __len__(self) -> int:
         return len(self.by_id)
+
+
+def _order_of(ids: Any) -> Ints:
+    """Rows in the order of ids, each of which stands there once."""
+    if not ids.null_count and pc.all(pc.less(ids[:-1], ids[1:])).as_py() in (True, None):
+        # As a scoring run has them.
+        return np.arange(len(ids))
+    by_id = np.asarray(pc.sort_indices(ids), dtype=np.int64)
+    _refuse_twice(ids.take(pa.array(by_id)))
+    return by_id
 
 
 def _refuse_twice(sorted_ids: Any) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tempfile
 import time
 from pathlib import Path
 
@@ -15,8 +16,9 @@ from hypothesis import strategies as st
 from overdue_ml.errors import OverdueMLError, RecordsError
 from overdue_ml.jobs.assemble import (
     Merged,
+    PartFiles,
+    RowGroups,
     keep_reasons,
-    merge,
     part_tables,
     rank_scores,
     refuse_rejected,
@@ -51,21 +53,21 @@ def test_however_rows_were_cut_they_come_back_in_order(ids, data):
     whole = table(sort(ids))
     bucket = data.draw(st.lists(st.integers(0, 3), min_size=len(ids), max_size=len(ids)))
     merged = Merged.of(cut(whole, bucket))
-    assert merged.table().to_pydict() == whole.to_pydict()
     rows = data.draw(st.integers(1, len(ids) + 1))
     blocks = list(merged.blocks(rows))
     assert [len(b) for b in blocks[:-1]] == [rows] * (len(blocks) - 1)
     assert pa.concat_tables(blocks).to_pydict() == whole.to_pydict()
-    chosen = sort(data.draw(st.sets(st.sampled_from(sorted(ids)))))
-    some = merged.only(pa.array(chosen, pa.string()))
-    kept = [row for row in whole.to_pylist() if row["customer_id"] in chosen]
-    assert [row for block in some.blocks(rows) for row in block.to_pylist()] == kept
-    assert some.table().to_pylist() == kept
+    assert [b.column_names for b in merged.blocks(rows, ["x"])] == [["x"]] * len(blocks)
+    # And some of them only.
+    kept = np.array(data.draw(st.lists(st.booleans(), min_size=len(ids), max_size=len(ids))))
+    some = Merged(merged.parts, merged.order[kept])
+    found = [row for block in some.blocks(rows) for row in block.to_pylist()]
+    assert found == whole.filter(pa.array(kept)).to_pylist()
 
 
 def test_nobody_at_all():
     merged = Merged.of([table([]), table([])])
-    assert list(merged.blocks()) == []
+    assert list(merged.blocks(5)) == []
     assert len(merged.order) == 0
 
 
@@ -73,6 +75,17 @@ def test_a_customer_in_two_parts_is_noticed():
     with pytest.raises(OverdueMLError, match="a customer was scored in two buckets"):
         Merged.of([table(["a", "c"]), table(["b", "c"])])
     assert Merged.of([table(["a", "c"]), table(["b", "d"])]).order.tolist() == [0, 2, 1, 3]
+
+
+def test_other_tables_of_the_parts_have_the_same_order_or_are_refused():
+    merged = Merged.of([table(["a", "c"]), table(["b", "d"])])
+    large = [
+        t.cast(pa.schema([("customer_id", pa.large_string()), ("x", pa.float64())])) for t in merged.parts
+    ]
+    assert merged.like(large).order is merged.order
+    for others in ([table(["a", "c"])], [table(["a", "c"]), table(["b", "e"])], [table(["a"]), table(["b"])]):
+        with pytest.raises(OverdueMLError, match="the tables of a part are of different customers"):
+            merged.like(others)
 
 
 @pytest.mark.parametrize("n_parts", [1, 2, 5])
@@ -84,7 +97,7 @@ def test_contributions_have_the_same_bytes_from_any_parts(tmp_path, n_parts, mon
     bucket = [i * 7 % n_parts for i in range(n)]
     for number, part in enumerate(cut(whole, bucket) if n_parts < 5 else cut(whole, [b % 4 for b in bucket])):
         _write_arrow(part, tmp_path / f"{number:05d}.contributions.arrow")
-    write_contributions(merge(tmp_path, range(6), "contributions"), tmp_path / "parts.parquet")
+    write_contributions(Merged.of(PartFiles(tmp_path, range(6), "contributions")), tmp_path / "parts.parquet")
     write_contributions(
         Merged.of([whole.replace_schema_metadata({"pandas": "3"})]), tmp_path / "whole.parquet"
     )
@@ -107,19 +120,53 @@ def test_parts_are_in_memory_only_while_they_are_read(tmp_path):
             time.sleep(0.002)
         return n
 
-    merged = merge(tmp_path, range(3), "scores")
+    merged = Merged.of(PartFiles(tmp_path, range(3), "scores"))
     assert mapped(0) == 0
-    # What is mapped belongs to the block in hand, not to all that came before it.
-    for block, expected in zip(merged.blocks(2), [2, 2, 1], strict=True):
+    # Rows of several parts were copied together; those of one part alone are read where they stand.
+    for block, expected in zip(merged.blocks(2), [0, 0, 1], strict=True):
         assert mapped(expected) == expected
         del block
     assert mapped(0) == 0
-    assert merged.table().column("customer_id").to_pylist() == ["a", "b", "c", "d", "e"]
-    assert mapped(0) == 0
+
+
+@given(st.integers(0, 60_000), st.data())
+@settings(max_examples=25, deadline=None)
+def test_rows_in_portions_give_the_bytes_of_a_table_that_is_written_at_once(n, data):
+    """Also over the ends of pages, after 20,000 rows, and of row groups."""
+    rng = np.random.default_rng(n)
+    words = pa.array(["low", "high", None]).take(pa.array(rng.integers(0, 3, n)))
+    whole = pa.table({"id": [f"c{i:06}" for i in range(n)], "x": rng.normal(size=n), "w": words})
+    group = data.draw(st.sampled_from([25_000, 40_000, 1 << 20]))
+    with tempfile.TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as patch:
+        one, other = Path(folder) / "one", Path(folder) / "other"
+        pq.write_table(whole, one, row_group_size=group, compression="zstd", write_page_checksum=True)
+        patch.setattr("overdue_ml.jobs.assemble.GROUP_ROWS", group)
+        with RowGroups(other, whole.schema) as file:
+            start = 0
+            while start < n:
+                rows = data.draw(st.integers(0, n - start) | st.just(20_000))
+                file.add(whole.slice(start, rows))
+                start += rows
+                if not rows:
+                    file.add(whole.slice(start))
+                    break
+        assert other.read_bytes() == one.read_bytes()
+
+
+def test_contributions_that_nobody_wants_any_more_are_not_written(tmp_path, monkeypatch):
+    monkeypatch.setattr("overdue_ml.jobs.assemble.BLOCK_ROWS", 1)
+    asked = []
+
+    def stopped() -> bool:
+        asked.append(1)
+        return len(asked) == 3
+
+    write_contributions(Merged.of([table(["a", "b", "c", "d"])]), tmp_path / "x.parquet", stopped)
+    assert pq.read_table(tmp_path / "x.parquet").column("customer_id").to_pylist() == ["a", "b"]
 
 
 def test_without_contributions_there_is_no_file(tmp_path):
-    write_contributions(merge(tmp_path, range(3), "contributions"), tmp_path / "none.parquet")
+    write_contributions(Merged.of(PartFiles(tmp_path, range(3), "contributions")), tmp_path / "none.parquet")
     assert not (tmp_path / "none.parquet").exists()
 
 
@@ -144,12 +191,12 @@ def test_reasons_are_those_of_the_chosen_and_of_nobody_else():
             "rank": [1, 2, 3],
         }
     )
-    after = keep_reasons(before, pa.array(["c", "a"]))
+    after = keep_reasons(before, pa.array([True, False, True]))
     assert after.schema == before.schema
     assert after.column("reason_1_code").to_pylist() == ["LATE", None, "INCOME"]
     assert after.column("reason_1_contribution").to_pylist() == [0.5, None, 0.3]
     assert after.drop(["reason_1_code", "reason_1_contribution"]) == before.select(["customer_id", "rank"])
-    nobody = keep_reasons(before, pa.array([], pa.string()))
+    nobody = keep_reasons(before, pa.array([False] * 3))
     assert nobody.schema == before.schema
     assert nobody.column("reason_1_code").null_count == 3
 
@@ -202,10 +249,10 @@ def test_unknown_categories_are_summed_by_feature():
 def test_a_part_that_was_cut_short_is_not_read_as_one(tmp_path):
     path = tmp_path / "00000.scores.arrow"
     _write_arrow(table(["a", "b"]), path)
-    assert merge(tmp_path, [0], "scores").table().num_rows == 2
+    assert PartFiles(tmp_path, [0], "scores").buckets == [0]
     path.write_bytes(path.read_bytes()[:-20])
     with pytest.raises((OSError, pa.ArrowException)):
-        merge(tmp_path, [0], "scores")
+        PartFiles(tmp_path, [0], "scores")
 
 
 def test_no_unfinished_part_is_left_where_writing_fails(tmp_path, monkeypatch):

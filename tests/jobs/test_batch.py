@@ -270,7 +270,7 @@ class TestDryRun:
     def test_of_a_run_that_was_begun(self, prepared, champion, tmp_path, monkeypatch):
         out = tmp_path / "out"
         with monkeypatch.context() as patch:
-            patch.setattr("overdue_ml.jobs.batch.rank_scores", stop)
+            patch.setattr("overdue_ml.jobs.assembly.decide", stop)
             for explain in ("all", "none"):
                 with pytest.raises(KeyboardInterrupt):
                     run_score(prepared[7], AS_OF, champion, out, settings(explain=explain))

@@ -71,8 +71,10 @@ class TestDisk:
             ("overdue_ml.jobs.parts._write_arrow", 0, 0),
             ("overdue_ml.jobs.parts._write_arrow", 7, 1),
             ("overdue_ml.jobs.parts.Path.replace", 1, 0),
-            ("overdue_ml.jobs.batch.write_parquet", 0, 3),
-            ("overdue_ml.jobs.batch.write_contributions", 0, 3),
+            ("overdue_ml.jobs.assembly.find_ranks", 0, 3),
+            ("overdue_ml.jobs.assembly.RowGroups", 0, 3),
+            ("overdue_ml.jobs.assembly.write_contributions", 0, 3),
+            ("overdue_ml.jobs.lists.write_parquet", 0, 3),
             ("overdue_ml.jobs.lists.write_csv", 1, 3),
             ("overdue_ml.jobs.batch.write_json", 0, 3),
             ("overdue_ml.jobs.batch.write_json", 1, 3),
@@ -227,7 +229,7 @@ def finished_parts(prepared, champion, tmp_path_factory):
     """All parts of a run that was interrupted."""
     out = tmp_path_factory.mktemp("begun") / "out"
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("overdue_ml.jobs.batch.rank_scores", stop)
+        patch.setattr("overdue_ml.jobs.assembly.decide", stop)
         with pytest.raises(KeyboardInterrupt):
             run_score(prepared, AS_OF, champion, out, settings())
     (folder,) = out.iterdir()

@@ -360,7 +360,7 @@ class TestWatchList:
         earlier = newest_earlier(here, "2005-09-30", "overdue")
         shutil.rmtree(here / "as_of=2005-08-31")
         with pytest.raises(OverdueMLError, match="scores of the run before cannot be read"):
-            earlier.read_scores(["p_overdue"])
+            earlier.read_scores(["customer_id", "p_overdue"])
 
     def test_indicators_are_known_before_anything_is_scored(self, out, registered, tmp_path):
         scores = frame_of(out / "as_of=2005-09-30", "scores")
