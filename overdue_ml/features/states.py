@@ -154,6 +154,32 @@ def _value(code, states, row):  # type: ignore[no-untyped-def]
 
 
 @nb.njit(cache=True, nogil=True)
+def _fill_column(code, states, order, column):  # type: ignore[no-untyped-def]
+    """A column of the states in some rows; a loop of its own for each that nearly every model reads."""
+    n = len(order)
+    if code == _AMOUNT_DUE:
+        for i in range(n):
+            column[i] = states[order[i], DUE] / UNITS
+    elif code == _PAID_AMOUNT:
+        for i in range(n):
+            column[i] = states[order[i], PAID] / UNITS
+    elif code == _SHORTFALL:
+        for i in range(n):
+            column[i] = (states[order[i], DUE] - states[order[i], PAID]) / UNITS
+    elif code == _IS_SETTLED:
+        for i in range(n):
+            column[i] = float(states[order[i], SETTLED])
+    elif code == _DPD:
+        for i in range(n):
+            row = order[i]
+            late = float(max(states[row, SETTLED_ON] - states[row, DUE_DATE], 0))
+            column[i] = late if states[row, SETTLED] != 0 else np.nan
+    else:
+        for i in range(n):
+            column[i] = _value(code, states, order[i])
+
+
+@nb.njit(cache=True, nogil=True)
 def _is_later(states, one, other):  # type: ignore[no-untyped-def]
     """Whether a state stands after another of its account: by due date, number and first day."""
     if states[one, DUE_DATE] != states[other, DUE_DATE]:
@@ -213,8 +239,7 @@ def _fill_events(states, order, place, codes, values, days, starts):  # type: ig
         first = last
     starts[0, n_accounts], starts[1, n_customers] = n, n_accounts
     for c in range(len(codes)):
-        for i in range(n):
-            values[i, c] = _value(codes[c], states, order[i])
+        _fill_column(codes[c], states, order[:n], values[:n, c])
     return n, n_accounts, n_customers
 
 
