@@ -22,7 +22,7 @@ from overdue_ml.jobs.pages import write_page
 from overdue_ml.jobs.places import MANIFEST, parse_run, sha256_of
 from overdue_ml.jobs.progress import Progress, Silent
 from overdue_ml.jobs.text import table_text
-from overdue_ml.labels import label_customers
+from overdue_ml.labels import compute_unpaid, label_customers
 from overdue_ml.monitoring import Campaign, CampaignEffect, estimate_campaign
 from overdue_ml.records import Records
 from overdue_ml.reports import render_campaign
@@ -140,10 +140,11 @@ def run_campaign(
     progress.stage("reading outcomes")
     days = sorted({day.date() for day in pd.to_datetime(runs.arms["as_of_date"])})
     outcomes = label_customers(records, days, runs.labels)
+    unpaid = compute_unpaid(records, days, runs.labels)
     progress.stage("comparing the arms")
     contacts = records.frame("contacts") if "contacts" in records else None
     campaign = Campaign(runs.share, question.bands)
-    effect = estimate_campaign(runs.arms, outcomes, as_of, campaign, contacts)
+    effect = estimate_campaign(runs.arms, outcomes, as_of, campaign, contacts, unpaid)
     page = render_campaign(effect, question.name, runs.labels, lang)
     path = out or Path("out") / f"campaign_{file_name(question.name)}_{as_of.isoformat()}.html"
     tables = write_page(page, effect.tables(), path)
@@ -308,16 +309,20 @@ def campaign_text(result: CampaignResult) -> str:
     """The difference over all and by group, what limits it, then the files."""
     effect, runs = result.effect, result.runs
     shown = effect.effects[effect.effects["grouping"] != "as_of_date"]
-    rows = [_cells({str(k): v for k, v in row.items()}) for row in shown.to_dict("records")]
+    money = {"money": "amount due of overdue, less (95 %)"}
+    if effect.knows_unpaid:
+        money["unpaid"] = "left unpaid, less (95 %)"
+    rows = [_cells({str(k): v for k, v in row.items()}, list(money)) for row in shown.to_dict("records")]
     header = [
-        "", "reminded", "held out", "overdue", "overdue", "less overdue, points (95 %)",
-        "money less overdue a due (95 %)",
+        "", "reminded", "held out", "overdue", "overdue", "less overdue, points (95 %)", *money.values(),
     ]  # fmt: skip
     lines = [
         f"Campaign {clean(result.name, 60)}: {len(runs.folders)} run(s), {effect.counts['customers']:,} "
         f"customers, {runs.share:.0%} held out; outcomes known by {effect.as_of}.",
         "",
         table_text(rows, header, {1, 2, 3, 4}),
+        "Amounts are for each due listed: the whole amount due of who went overdue"
+        + (", and what was left of it unpaid on the day it became overdue." if effect.knows_unpaid else "."),
         "",
         *_limits_text(effect),
         "",
@@ -327,18 +332,18 @@ def campaign_text(result: CampaignResult) -> str:
     return "\n".join(lines)
 
 
-def _cells(row: dict[str, Any]) -> list[str]:
+def _cells(row: dict[str, Any], money: Sequence[str]) -> list[str]:
     """A row of effects as it is printed."""
     name = row["group"] if row["grouping"] == "all" else f"{row['grouping']} {row['group']}"
     counts = [f"{row['treated_rows']:,}", f"{row['holdout_rows']:,}"]
     if row["too_few"]:
-        return [name, *counts, "too few", "", "", ""]
+        return [name, *counts, "too few", "", "", *("" for _ in money)]
     ends = ("difference", "low", "high")
     # Adding zero takes the sign off a rounded zero.
     points = [f"{round(100 * row[f'rate_{end}'], 1) + 0.0:+.1f}" for end in ends]
-    money = [f"{round(row[f'money_{end}'], 2) + 0.0:+,.2f}" for end in ends]
+    amounts = [[f"{round(row[f'{kind}_{end}'], 2) + 0.0:+,.2f}" for end in ends] for kind in money]
     rates = [f"{row['treated_rate']:.1%}", f"{row['holdout_rate']:.1%}"]
-    return [name, *counts, *rates, *(f"{x[0]} ({x[1]} to {x[2]})" for x in (points, money))]
+    return [name, *counts, *rates, *(f"{x[0]} ({x[1]} to {x[2]})" for x in (points, *amounts))]
 
 
 def _limits_text(effect: CampaignEffect) -> list[str]:

@@ -2,6 +2,7 @@
 
 from overdue_ml.labels.compile import TRAINABLE, VERDICTS, label_customers, trainable
 from overdue_ml.labels.degrees import Degree, judge_degrees, label_degrees
+from overdue_ml.labels.instalments import compute_unpaid
 from overdue_ml.labels.maturity import final_from, maturity, verdicts_by_date
 from overdue_ml.labels.observation import before_due_dates, observation_points
 from overdue_ml.labels.sensitivity import sensitivity_grid
@@ -14,6 +15,7 @@ __all__ = [
     "Degree",
     "TimeSeriesPanelSplit",
     "before_due_dates",
+    "compute_unpaid",
     "final_from",
     "hash_share",
     "judge_degrees",

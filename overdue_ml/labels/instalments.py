@@ -38,6 +38,7 @@ from overdue_ml.config import LabelsConfig
 from overdue_ml.errors import RecordsError
 from overdue_ml.labels.reach import last_known
 from overdue_ml.records import Records, compute_histories, iter_histories
+from overdue_ml.records.dates import AsOf, parse_dates
 from overdue_ml.records.facts import account_known_sql
 from overdue_ml.records.settlement import UNITS
 
@@ -143,6 +144,7 @@ _ANSWERS = """
         CASE WHEN w.due_date + a.wait > a.deadline THEN 'put_off'
             WHEN NOT ({short}) THEN 'on_time'
             WHEN {excused} THEN 'technical' ELSE 'overdue' END AS answer,
+        a.deadline - a.wait AS due_date, w.shortfall_amount,
         a.deadline + {posting}
             + CASE WHEN answer IN ('technical', 'overdue') THEN {technical} ELSE 0 END AS final_on
     FROM asked a
@@ -319,3 +321,45 @@ def label_by_instalments(records: Records, dates: Sequence[dt.date], config: Lab
     parts = judge_parts(records, dates, [Cell.of(records, config)], config)
     found: pd.DataFrame = pd.concat([con.sql(query).df() for con in parts], ignore_index=True)
     return found
+
+
+# In whole units, of which sums are exact in any order.
+_UNPAID = """
+    SELECT customer_id, as_of AS as_of_date, due_date,
+        (sum(round(shortfall_amount * {units})::BIGINT) / {units})::DOUBLE AS unpaid_amount
+    FROM answers WHERE answer = 'overdue' AND final_on <= getvariable('reach') GROUP BY ALL"""
+
+
+def compute_unpaid(
+    records: Records, as_of: AsOf | Sequence[AsOf], config: LabelsConfig
+) -> pd.DataFrame | None:
+    """What was still unpaid at its deadline of that which went overdue after some dates.
+
+    Parameters
+    ----------
+    records : Records
+    as_of : date, str or sequence of these
+    config : LabelsConfig
+        What counts as overdue, and from which day on.
+
+    Returns
+    -------
+    pandas.DataFrame or None
+        customer_id, as_of_date, due_date, unpaid_amount (above 0): one row for each due date, as known on the
+        as_of date, with an instalment whose answer is overdue and final. None where labels are not made of
+        the instalments that fall due: from another source, or of who is past due already.
+
+    Raises
+    ------
+    RecordsError
+        If there are no instalments or payments.
+    """
+    if config.source != "instalments" or config.population == "past_due":
+        return None
+    query = _UNPAID.format(units=UNITS)
+    parts = judge_parts(records, parse_dates(as_of), [Cell.of(records, config)], config)
+    found: pd.DataFrame = pd.concat([con.sql(query).df() for con in parts], ignore_index=True)
+    for name in ("as_of_date", "due_date"):
+        found[name] = pd.to_datetime(found[name]).astype("datetime64[s]")
+    found["customer_id"] = found["customer_id"].astype("str")
+    return found.sort_values(["customer_id", "as_of_date", "due_date"], ignore_index=True)

@@ -19,6 +19,7 @@ _ARMS = (("treated", False), ("holdout", True))
 _FIGURES = (
     "treated_overdue", "holdout_overdue", "treated_rate", "holdout_rate", "rate_difference", "rate_low",
     "rate_high", "treated_money", "holdout_money", "money_difference", "money_low", "money_high",
+    "treated_unpaid", "holdout_unpaid", "unpaid_difference", "unpaid_low", "unpaid_high",
 )  # fmt: skip
 
 
@@ -66,7 +67,7 @@ def compute_effects(rows: pd.DataFrame, groups: pd.DataFrame) -> pd.DataFrame:
     Parameters
     ----------
     rows : DataFrame
-        customer_id, as_of_date, is_holdout, verdict, due_amount.
+        customer_id, as_of_date, is_holdout, verdict, due_amount, unpaid_amount (NaN where it is not known).
     groups : DataFrame
         Indexed by customer_id: tier, due_amount (the band).
     """
@@ -114,10 +115,7 @@ def _effect(rows: pd.DataFrame, grouping: str, group: str) -> dict[str, Any]:
 def _figures(rows: pd.DataFrame) -> dict[str, float]:
     overdue, held = rows["verdict"] == "overdue", rows["is_holdout"]
     rate = compare_arms(overdue, held, customers=rows["customer_id"])
-    money = compare_arms(overdue, held, rows["due_amount"], rows["customer_id"])
-    # At one mean amount for both arms: that one arm has larger dues by chance is no effect.
-    mean_due = float(rows["due_amount"].mean())
-    return {
+    figures = {
         "treated_overdue": float((overdue & ~held).sum()),
         "holdout_overdue": float((overdue & held).sum()),
         "treated_rate": rate.treated,
@@ -125,11 +123,27 @@ def _figures(rows: pd.DataFrame) -> dict[str, float]:
         "rate_difference": rate.value,
         "rate_low": rate.low,
         "rate_high": rate.high,
-        "treated_money": money.treated * mean_due,
-        "holdout_money": money.holdout * mean_due,
-        "money_difference": money.value * mean_due,
-        "money_low": money.low * mean_due,
-        "money_high": money.high * mean_due,
+        **_amounts("money", rows, overdue),
+    }
+    # Known of all rows or of none.
+    if rows["unpaid_amount"].isna().any():
+        return dict.fromkeys(_FIGURES, math.nan) | figures
+    # No more than was listed: a later version may ask for more.
+    unpaid = (rows["unpaid_amount"] / rows["due_amount"]).clip(upper=1.0)
+    return figures | _amounts("unpaid", rows, unpaid)
+
+
+def _amounts(kind: str, rows: pd.DataFrame, part: pd.Series) -> dict[str, float]:
+    """The part of the amount due in each arm, and its difference, for each due listed."""
+    found = compare_arms(part, rows["is_holdout"], rows["due_amount"], rows["customer_id"])
+    # At one mean amount for both arms: that one arm has larger dues by chance is no effect.
+    mean_due = float(rows["due_amount"].mean())
+    return {
+        f"treated_{kind}": found.treated * mean_due,
+        f"holdout_{kind}": found.holdout * mean_due,
+        f"{kind}_difference": found.value * mean_due,
+        f"{kind}_low": found.low * mean_due,
+        f"{kind}_high": found.high * mean_due,
     }
 
 

@@ -9,6 +9,10 @@ is often left out of the next run, and whoever was held out is not.
 *Overdue* is who the label says; ``on_time``, ``technical`` and ``nothing_due`` are not, since a reminder may
 have made them so. ``already_overdue`` was known when the arms were drawn, and is left out.
 
+*Money* is told in two ways, both at the mean amount due of both arms. Overdue is the whole amount due of who
+went overdue, whatever was paid of it: it means the same wherever labels come from. Unpaid is what was left of
+that amount on the day on which a due becomes overdue; it needs instalments.
+
 *Groups* and the balance of the arms go by the first row of each customer: what later runs say of a customer
 may be what the reminders did.
 """
@@ -92,8 +96,10 @@ class CampaignEffect:
         grouping (``all``, ``tier``, ``due_amount``, ``as_of_date``), group; customers, rows (dues) and
         overdue rows of each arm as ``treated_...`` and ``holdout_...``; treated_rate, holdout_rate,
         rate_difference (holdout minus treated: above 0 reminders helped), rate_low, rate_high; treated_money
-        and holdout_money, the amount overdue for each due listed, at the mean amount due of both arms;
-        money_difference, money_low, money_high; too_few (everything but customers and rows is missing).
+        and holdout_money, the amount due of the overdue for each due listed, at the mean amount due of both
+        arms; money_difference, money_low, money_high; treated_unpaid and holdout_unpaid, what was left unpaid
+        of it; unpaid_difference, unpaid_low, unpaid_high, all missing where that is not known; too_few
+        (everything but customers and rows is missing).
     differs : DataFrame
         grouping, p_value: how likely groups without any difference between them differ as much (rates).
     balance : DataFrame
@@ -128,6 +134,11 @@ class CampaignEffect:
         return {name: getattr(self, name) for name in ("effects", "differs", "balance", "verdicts")}
 
     @property
+    def knows_unpaid(self) -> bool:
+        """Whether it is known what was left unpaid."""
+        return bool(self.effects["unpaid_difference"].notna().any())
+
+    @property
     def overall(self) -> pd.Series:
         """The row of all customers."""
         row: pd.Series = self.effects.iloc[0]
@@ -140,6 +151,7 @@ def estimate_campaign(
     as_of: AsOf,
     campaign: Campaign,
     contacts: pd.DataFrame | None = None,
+    unpaid: pd.DataFrame | None = None,
 ) -> CampaignEffect:
     """Compare the arms of a campaign.
 
@@ -158,6 +170,9 @@ def estimate_campaign(
     campaign : Campaign
     contacts : DataFrame, optional
         customer_id, contacted_on and, where there are such columns, arm and known_on.
+    unpaid : DataFrame, optional
+        customer_id, as_of_date, due_date, unpaid_amount, as :func:`overdue_ml.labels.compute_unpaid` gives
+        them for the dates of the runs; a due without a row has nothing unpaid.
 
     Returns
     -------
@@ -186,7 +201,7 @@ def estimate_campaign(
     groups = pd.DataFrame(
         {"tier": first["tier"], "due_amount": amount_bands(first["due_amount"], campaign.bands)}
     ).set_axis(first["customer_id"], axis=0)
-    effects = compute_effects(counted, groups)
+    effects = compute_effects(_with_unpaid(counted, unpaid), groups)
     overall = effects.iloc[0]
     return CampaignEffect(
         day,
@@ -293,6 +308,17 @@ def _with_outcomes(rows: pd.DataFrame, outcomes: pd.DataFrame, as_of: dt.date) -
         expected="the outcome of every row: those known early are the bad ones",
         next_step=f"report as of a later day, with records that reach it{later}",
     )
+
+
+def _with_unpaid(rows: pd.DataFrame, unpaid: pd.DataFrame | None) -> pd.DataFrame:
+    """Rows with ``unpaid_amount``: of the due that was listed, which may be one of several in the horizon."""
+    if unpaid is None:
+        return rows.assign(unpaid_amount=np.nan)
+    found = unpaid.rename(columns={"due_date": "due"})
+    found = found.astype({"as_of_date": "datetime64[s]", "due": "datetime64[s]", "customer_id": "str"})
+    keys = ["customer_id", "as_of_date", "due"]
+    merged = rows.merge(found[[*keys, "unpaid_amount"]], on=keys, how="left", validate="many_to_one")
+    return merged.fillna({"unpaid_amount": 0.0})
 
 
 def _refuse_few(first: pd.DataFrame, rows: pd.DataFrame, limits: CampaignLimits) -> None:

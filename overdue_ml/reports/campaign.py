@@ -25,7 +25,12 @@ _WIDE, _ROW, _LEFT, _RIGHT = 812.0, 24.0, 210.0, 170.0
 
 _TIERS = {"high": "camp_tier_high", "medium": "camp_tier_medium", "low": "camp_tier_low"}
 _BY = {"tier": "camp_by_tier", "due_amount": "camp_by_due_amount", "as_of_date": "camp_by_as_of_date"}
-_AXES = {"rate": "camp_x_rate", "money": "camp_x_money"}
+_AXES = {"rate": "camp_x_rate", "money": "camp_x_money", "unpaid": "camp_x_unpaid"}
+#: Two ways to tell money, and of each the finding, the title, what it is about, and its column.
+_MONEY = {
+    "money": ("camp_amount", "camp_money", "camp_about_money", "camp_c_money_difference"),
+    "unpaid": ("camp_left", "camp_unpaid", "camp_about_unpaid", "camp_c_unpaid_difference"),
+}
 _COVARIATES = {"p_overdue": "camp_x_p_overdue", "due_amount": "camp_x_due_amount"}
 _NOTES = ("camp_note_intention", "camp_note_once", "camp_note_first", "camp_note_interval")
 
@@ -72,7 +77,7 @@ def render_campaign(effect: CampaignEffect, name: str, labels: LabelsConfig, lan
         findings=_findings(effect, phrases),
         sections=[
             _rates(effect, phrases),
-            _money(effect, phrases),
+            *(_money(effect, kind, phrases) for kind in _kinds(effect)),
             *_groups(effect, phrases),
             _balance(effect, phrases),
             _verdicts(effect, phrases),
@@ -101,7 +106,7 @@ def _ends(row: Mapping[str, Any], kind: str) -> list[float]:
 
 def _findings(effect: CampaignEffect, phrases: Phrases) -> list[tuple[bool, str]]:
     overall: Row = {str(k): v for k, v in effect.overall.items()}
-    rates, money = _ends(overall, "rate"), _ends(overall, "money")
+    rates = _ends(overall, "rate")
     kind = "camp_less" if rates[1] > 0 else "camp_more" if rates[2] < 0 else "camp_none"
     value, low, high = _points(rates, "" if kind == "camp_less" else "+")
     rate = phrases.text(
@@ -109,13 +114,23 @@ def _findings(effect: CampaignEffect, phrases: Phrases) -> list[tuple[bool, str]
         treated=percent(float(overall["treated_rate"])), holdout=percent(float(overall["holdout_rate"])),
         detectable=_points([effect.detectable], "")[0],
     )  # fmt: skip
-    n = float(overall["treated_rows"])
-    (value, low, high), total = _amounts(money, ""), _amounts([n * end for end in money], "")
-    amount = phrases.text(
-        "camp_amount", value=value, low=low, high=high, n=whole(n),
+    amounts = [_amount(overall, money, phrases) for money in _kinds(effect)]
+    return [(kind == "camp_more", rate), *amounts, _contacted(effect, phrases)]
+
+
+def _kinds(effect: CampaignEffect) -> list[str]:
+    """The ways to tell money of which something is known."""
+    return [kind for kind in _MONEY if kind != "unpaid" or effect.knows_unpaid]
+
+
+def _amount(overall: Row, kind: str, phrases: Phrases) -> tuple[bool, str]:
+    ends, n = _ends(overall, kind), float(overall["treated_rows"])
+    (value, low, high), total = _amounts(ends, ""), _amounts([n * end for end in ends], "")
+    words = phrases.text(
+        _MONEY[kind][0], value=value, low=low, high=high, n=whole(n),
         total=total[0], total_low=total[1], total_high=total[2],
     )  # fmt: skip
-    return [(kind == "camp_more", rate), (money[2] < 0, amount), _contacted(effect, phrases)]
+    return ends[2] < 0, words
 
 
 def _contacted(effect: CampaignEffect, phrases: Phrases) -> tuple[bool, str]:
@@ -157,15 +172,16 @@ def _rates(effect: CampaignEffect, phrases: Phrases) -> Section:
         phrases.text("camp_rates"),
         [phrases.text("camp_about_rates")],
         [("", effect_chart(effect.effects, "rate", phrases))],
-        [build_table("", effect.effects.head(1), _columns(phrases))],
+        [build_table("", effect.effects.head(1), _columns(effect, phrases))],
     )
 
 
-def _money(effect: CampaignEffect, phrases: Phrases) -> Section:
+def _money(effect: CampaignEffect, kind: str, phrases: Phrases) -> Section:
+    _, title, about, _ = _MONEY[kind]
     return Section(
-        phrases.text("camp_money"),
-        [phrases.text("camp_about_money")],
-        [("", effect_chart(effect.effects, "money", phrases))],
+        phrases.text(title),
+        [phrases.text(about)],
+        [("", effect_chart(effect.effects, kind, phrases))],
     )
 
 
@@ -180,12 +196,12 @@ def _groups(effect: CampaignEffect, phrases: Phrases) -> list[Section]:
         if grouping in chance.index:
             p_value = float(chance[grouping])
             words.append(phrases.text("camp_alike" if p_value >= 0.05 else "camp_unlike", p=_p(p_value)))
-        table = build_table("", rows, _columns(phrases))
+        table = build_table("", rows, _columns(effect, phrases))
         sections.append(Section(phrases.text(title), words, tables=[table]))
     return sections
 
 
-def _columns(phrases: Phrases) -> list[Column]:
+def _columns(effect: CampaignEffect, phrases: Phrases) -> list[Column]:
     def rate(key: str) -> Callable[[Row], str]:
         return lambda row: percent(float(row[key]))
 
@@ -201,7 +217,7 @@ def _columns(phrases: Phrases) -> list[Column]:
         "camp_c_treated_rate": rate("treated_rate"),
         "camp_c_holdout_rate": rate("holdout_rate"),
         "camp_c_rate_difference": difference("rate"),
-        "camp_c_money_difference": difference("money"),
+        **{_MONEY[kind][-1]: difference(kind) for kind in _kinds(effect)},
     }
     columns = [Column(phrases.text(key), show) for key, show in shows.items()]
     return [Column(phrases.text("c_group"), lambda row: _group(row, phrases), "text"), *columns]
@@ -260,7 +276,7 @@ def effect_chart(effects: pd.DataFrame, kind: str, phrases: Phrases) -> Markup:
     ----------
     effects : DataFrame
         As :class:`overdue_ml.monitoring.CampaignEffect` has them.
-    kind : {'rate', 'money'}
+    kind : {'rate', 'money', 'unpaid'}
     phrases : Phrases
     """
     rows: list[Row] = [{str(k): v for k, v in row.items()} for row in _shown(effects).to_dict("records")]

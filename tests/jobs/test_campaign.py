@@ -35,6 +35,7 @@ from overdue_ml.jobs.output import write_json, write_parquet
 from overdue_ml.jobs.promote import run_promote
 from overdue_ml.jobs.score import ScoreSettings, run_score
 from overdue_ml.jobs.train import run_train
+from overdue_ml.labels import compute_unpaid
 from overdue_ml.records import compute_next_due, load_records, simulate_to
 from overdue_ml.tracking import load_model, open_store
 
@@ -120,6 +121,18 @@ def test_the_whole_line(scored, lender, tmp_path, capsys):
     rates = both.groupby("arm")["is_overdue"].mean()
     assert everybody["treated_rate"] == pytest.approx(rates["treated"])
     assert everybody["holdout_rate"] == pytest.approx(rates["holdout"])
+    # What was left unpaid of the dues listed, from the ledger.
+    left = compute_unpaid(load_records(lender), RUNS, LABELS).rename(columns={"due_date": "next_due_date"})
+    both = both.assign(next_due_date=pd.to_datetime(both["next_due_date"])).merge(
+        left, on=["customer_id", "as_of_date", "next_due_date"], how="left"
+    )
+    sums = both.fillna({"unpaid_amount": 0.0}).groupby("arm")[["unpaid_amount", "due_amount"]].sum()
+    shares = sums["unpaid_amount"] / sums["due_amount"] * both["due_amount"].mean()
+    assert everybody["treated_unpaid"] == pytest.approx(shares["treated"])
+    assert everybody["holdout_unpaid"] == pytest.approx(shares["holdout"])
+    assert 0 < everybody["treated_unpaid"] < everybody["treated_money"]
+    assert everybody["unpaid_low"] < 0 < everybody["unpaid_high"]
+    assert "left unpaid, less (95 %)" in told
     csv = pd.read_csv(folder / "effects.csv")
     assert csv["rate_difference"].tolist() == pytest.approx(effects["rate_difference"].tolist())
     # Again the same bytes.

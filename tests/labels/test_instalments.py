@@ -15,6 +15,7 @@ from overdue_ml.config import LabelsConfig, RecordsConfig
 from overdue_ml.errors import RecordsError
 from overdue_ml.labels import (
     before_due_dates,
+    compute_unpaid,
     final_from,
     label_customers,
     maturity,
@@ -189,6 +190,49 @@ def test_a_customer_of_several_instalments():
     bank = ("A1", "02-12", 100.0, {"technical": True})
     assert verdict(bank, second) == ("technical", "02-20")
     assert verdict(bank) == ("overdue", "02-27")
+
+
+def test_what_is_still_unpaid_of_what_went_overdue():
+    """Each owes 100 on 10 February, due by the 12th with two days of grace, seen at the end of January.
+
+    A has paid 60 by then and the rest a day late: 40. B nothing: 100. C everything, D 99.99 with a tolerance
+    of a cent, E by a technical payment within seven days, F put off before: none of them. G owes 50 of
+    another account on the same day, of which 20 are paid: 130; and 70 on the 20th. H has paid and taken back:
+    100. I has paid 60 that became known too late: 100. Z's payments are where the records end.
+    """
+    due = [(f"{who}1", 1, "02-10", 100.0) for who in "ABCDEFGHI"]
+    due += [("F1", 1, "03-25", 100.0, "02-05"), ("G2", 1, "02-10", 50.0), ("G2", 2, "02-20", 70.0)]
+    paid = [
+        ("A1", "02-12", 60.0), ("A1", "02-13", 40.0), ("C1", "02-12", 100.0), ("D1", "02-10", 99.99),
+        ("E1", "02-14", 100.0, {"technical": True}), ("G2", "02-12", 20.0), ("H1", "02-05", 100.0),
+        ("H1", "02-11", -100.0), ("I1", "02-12", 60.0, {"known_on": day("02-14")}), END,
+    ]  # fmt: skip
+    records = load_records(frames(due, paid), RecordsConfig(tolerance_amount=0.01, max_rejected_share=0.0))
+    config = LabelsConfig(source="instalments", grace_days=2, posting_days=1)
+    found = compute_unpaid(records, [day("01-31"), day("02-15")], config)
+    assert [
+        (row.customer_id, row.as_of_date.strftime("%m-%d"), row.due_date.strftime("%m-%d"), row.unpaid_amount)
+        for row in found.itertuples()
+    ] == [
+        ("A", "01-31", "02-10", 40.0), ("B", "01-31", "02-10", 100.0), ("G", "01-31", "02-10", 130.0),
+        ("G", "01-31", "02-20", 70.0), ("G", "02-15", "02-20", 70.0), ("H", "01-31", "02-10", 100.0),
+        ("I", "01-31", "02-10", 100.0),
+    ]  # fmt: skip
+    # Whoever has a row is overdue by the label; and nothing is told that is not final yet.
+    labels = label_customers(records, [day("01-31"), day("02-15")], config)
+    keys = found.set_index(["customer_id", "as_of_date"]).index
+    overdue = labels.index[labels["is_overdue"]]
+    assert set(overdue) - set(keys) == set()
+    early = frames(due, [row for row in paid[:-1] if row[1] < "02-14"])
+    assert compute_unpaid(load_records(early), day("01-31"), config).empty
+
+
+@pytest.mark.parametrize("options", [{"source": "labels"}, {"population": "past_due"}])
+def test_labels_that_ask_no_single_due_tell_nothing_unpaid(options):
+    records = load_records(frames(DUE, [END]))
+    assert (
+        compute_unpaid(records, day("01-31"), LabelsConfig(**({"source": "instalments"} | options))) is None
+    )
 
 
 def test_an_instalment_that_is_put_off_is_no_answer():

@@ -113,6 +113,59 @@ def test_groups_by_tier_and_amount_by_hand():
     assert effect.differs["p_value"].tolist() == pytest.approx([0.022, 0.022], abs=5e-4)
 
 
+def unpaid_of(arms, amounts, days=10):
+    """What is left of each row's due."""
+    found = pd.DataFrame(
+        {
+            "customer_id": arms["customer_id"],
+            "as_of_date": pd.to_datetime(arms["as_of_date"]),
+            "due_date": pd.to_datetime(arms["as_of_date"]) + pd.Timedelta(days=days),
+            "unpaid_amount": amounts,
+        }
+    )
+    return found[found["unpaid_amount"] > 0]
+
+
+def test_what_was_left_unpaid_by_hand():
+    """100 in each arm owe 100. Of those held out 40 go overdue with half of it paid, of the treated 20 with
+    nothing paid: the amount due of the overdue is 40 and 20 a due, and 20 is left unpaid in both.
+
+    A rate of 0.2 with halves: variance 0.1 - 0.04 where whole hits have 0.16, so that 100 rows are worth
+    266.7, and those of the treated 100. Wilson's limits are 0.1564 to 0.2521 and 0.1334 to 0.2888; Newcombe's
+    are -root of (0.0436^2 + 0.0888^2) and root of (0.0521^2 + 0.0666^2), in units of 100.
+    """
+    arms = book(200)
+    labels = outcomes(arms, some_overdue(arms, 20, 40))
+    bad = (labels["verdict"] == "overdue").to_numpy()
+    left = np.where(bad, np.where(arms["arm"] == "holdout", 50.0, 100.0), 0.0)
+    known = unpaid_of(arms, left)
+    found = estimate_campaign(arms, labels, LATER, HALF, unpaid=known).overall
+    assert (found["treated_money"], found["holdout_money"]) == (pytest.approx(20), pytest.approx(40))
+    assert (found["treated_unpaid"], found["holdout_unpaid"]) == (pytest.approx(20), pytest.approx(20))
+    ends = found[["unpaid_difference", "unpaid_low", "unpaid_high"]].astype(float).round(2) + 0.0
+    assert ends.tolist() == [0.0, -9.9, 8.46]
+    # What is left of another due, also of the same customers and run, is not what was listed.
+    other = unpaid_of(arms, np.full(200, 70.0), days=20)
+    more = estimate_campaign(arms, labels, LATER, HALF, unpaid=pd.concat([other, known])).overall
+    pd.testing.assert_series_equal(more, found, check_exact=True)
+    # A later version asks for more than was listed: what was listed is what can be left of it.
+    most = estimate_campaign(arms, labels, LATER, HALF, unpaid=unpaid_of(arms, left * 3)).overall
+    assert (most["treated_unpaid"], most["holdout_unpaid"]) == (pytest.approx(20), pytest.approx(40))
+
+
+def test_where_nobody_knows_what_was_left_nothing_is_said_of_it():
+    arms = book(200)
+    labels = outcomes(arms, some_overdue(arms, 20, 40))
+    unknown = estimate_campaign(arms, labels, LATER, HALF)
+    assert not unknown.knows_unpaid
+    assert unknown.effects.filter(like="unpaid").isna().all(axis=None)
+    assert unknown.effects.filter(like="money").notna().all(axis=None)
+    # Known, and nothing was left.
+    nothing = estimate_campaign(arms, labels, LATER, HALF, unpaid=unpaid_of(arms, np.zeros(200)))
+    assert nothing.knows_unpaid
+    assert nothing.overall["treated_unpaid"] == nothing.overall["holdout_unpaid"] == 0.0
+
+
 def test_default_bands_are_rounded_thirds():
     arms = book(300, due_amount=np.arange(300) + 1001.0)
     effect = estimate_campaign(arms, outcomes(arms, some_overdue(arms, 20, 30)), LATER, HALF)

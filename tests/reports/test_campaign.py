@@ -25,7 +25,7 @@ EN = load_phrases("en")
 JAN, FEB = dt.date(2024, 1, 31), dt.date(2024, 2, 29)
 
 
-def estimate(treated, holdout, *, tier=("high", "low"), contacts=None):
+def estimate(treated, holdout, *, tier=("high", "low"), contacts=None, left=None):
     """Two months of 200 customers; the first so many of each arm and month are overdue; 40 or 80 are due."""
     number = np.arange(200)
     month = pd.DataFrame(
@@ -47,7 +47,12 @@ def estimate(treated, holdout, *, tier=("high", "low"), contacts=None):
         ),
     )
     limits = CampaignLimits(min_customers=50)
-    return estimate_campaign(arms, labels, "2024-05-31", Campaign(0.5, limits=limits), contacts)
+    unpaid = None
+    if left is not None:
+        names = {"next_due_date": "due_date"}
+        unpaid = arms.loc[bad.to_numpy(), ["customer_id", "as_of_date", *names]].rename(columns=names)
+        unpaid["unpaid_amount"] = left
+    return estimate_campaign(arms, labels, "2024-05-31", Campaign(0.5, limits=limits), contacts, unpaid)
 
 
 @pytest.fixture(scope="module")
@@ -106,6 +111,28 @@ def test_every_part_is_on_the_page_with_its_figures(effect, lang):
     )
     assert render_campaign(effect, "spring", LabelsConfig(source="instalments"), lang) == page
     assert "SECRET" not in page
+
+
+@pytest.mark.parametrize("lang", ["en", "zh"])
+def test_both_ways_to_tell_money_stand_side_by_side(effect, lang):
+    """Of 60 due on average 12 less are of those overdue; 10 are left of each of these, so 2 less a due."""
+    phrases, known = load_phrases(lang), estimate(20, 40, left=10.0)
+    keys = ("camp_unpaid", "camp_about_unpaid", "camp_x_unpaid", "camp_c_unpaid_difference")
+    page, without = (_Words(render_campaign(e, "c", LabelsConfig(), lang)).found for e in (known, effect))
+    for key in keys:
+        assert phrases.text(key) in page
+        assert phrases.text(key) not in without
+    for kind, text in (("money", "camp_amount"), ("unpaid", "camp_left")):
+        ends = [float(known.overall[f"{kind}_{end}"]) for end in ("difference", "low", "high")]
+        shown = [f"{end:,.2f}" for end in ends]
+        total = [f"{200 * end:,.0f}" for end in ends]
+        words = phrases.text(
+            text, value=shown[0], low=shown[1], high=shown[2], n="200",
+            total=total[0], total_low=total[1], total_high=total[2],
+        )  # fmt: skip
+        assert words in page
+    assert known.overall["money_difference"] == pytest.approx(12.0)
+    assert known.overall["unpaid_difference"] == pytest.approx(2.0)
 
 
 def test_what_is_less_more_or_nothing_is_said():
