@@ -143,9 +143,10 @@ def people_events(records: Records, customer_ids: np.ndarray, view: str, columns
     place = places_in(pa.array(customer_ids, pa.string()), rows.table["customer_id"])
     event_day, known_day = day_numbers(rows.table[_EVENT[view]]), rows.from_day
     lender = text_codes(rows.table["lender_id"]) if "lender_id" in rows.table.column_names else None
-    # Incomes of one day from the smallest to the largest.
-    by = [event_day, known_day, *_ties(rows)] if view == "incomes" else [lender, event_day, known_day]
-    order = sort_rows(place, [key for key in by if key is not None])
+    if view == "incomes":
+        order = _order_of_incomes(rows, place, event_day)
+    else:
+        order = sort_rows(place, [key for key in (lender, event_day, known_day) if key is not None])
     place, event_day, known_day = place[order], event_day[order], known_day[order]
     values = np.empty((len(place), len(columns)))
     for i, name in enumerate(columns):
@@ -202,9 +203,16 @@ def _incomes(records: Records) -> Rows:
     return Rows(table, told, told, np.ones(len(told), dtype=np.bool_))
 
 
-def _ties(rows: Rows) -> list[IntArray]:
-    kind = [text_codes(rows.table["kind"])] if "kind" in rows.table.column_names else []
-    return [sortable(rows.cells("amount")), *kind]
+def _order_of_incomes(rows: Rows, place: IntArray, event_day: IntArray) -> IntArray | slice:
+    """Those of one day from the smallest to the largest, and by kind where that leaves a choice."""
+    keys = [event_day, rows.from_day, sortable(rows.cells("amount"))]
+    order = sort_rows(place, keys)
+    same = np.ones(max(len(place[order]) - 1, 0), dtype=np.bool_)
+    for key in (place, *keys):
+        same &= key[order][1:] == key[order][:-1]
+    if same.any() and "kind" in rows.table.column_names:
+        order = sort_rows(place, [*keys, text_codes(rows.table["kind"])])
+    return order
 
 
 def _borrowings(records: Records) -> Rows:
