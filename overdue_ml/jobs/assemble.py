@@ -97,7 +97,10 @@ class Merged:
             return block
         place = np.empty(len(rows), dtype=np.int64)
         place[by_part] = np.arange(len(rows))
-        return block.combine_chunks().take(pa.array(place))
+        # Column by column: what is put together for one is in the cache still when it comes into order.
+        places = pa.array(place)
+        columns_in_order = [column.combine_chunks().take(places) for column in block.columns]
+        return pa.table(columns_in_order, schema=block.schema)
 
 
 class PartFiles(Sequence[pa.Table]):

@@ -104,7 +104,11 @@ class WatchList:
         """Who is on the list."""
         if not self.rules:
             return pd.DataFrame({name: pd.Series(dtype="object") for name in WATCH_COLUMNS})
-        rows = pd.concat([_worst_first(found) for found in self._found], ignore_index=True)
+        found = [
+            _worst_first(portions).assign(**rule.model_dump())
+            for rule, portions in zip(self.rules, self._found, strict=True)
+        ]
+        rows = pd.concat(found, ignore_index=True)
         rows["earlier_as_of"] = pd.Series(self._when, rows.index, dtype="object").where(
             rows["earlier_value"].notna(), None
         )
@@ -155,6 +159,5 @@ def _watched(rule: AlertRule, scores: pd.DataFrame, before: pd.DataFrame | None)
     else:
         holds = np.round(sign * (value - last), _PLACES) >= rule.threshold
     return scores.loc[holds, ["customer_id", "as_of_date", "tier", "reason_1_code"]].assign(
-        value=value[holds], earlier_value=last[holds], worst=-sign * value[holds],
-        **rule.model_dump(),
-    )  # fmt: skip
+        value=value[holds], earlier_value=last[holds], worst=-sign * value[holds]
+    )
