@@ -172,7 +172,7 @@ def _rates(effect: CampaignEffect, phrases: Phrases) -> Section:
         phrases.text("camp_rates"),
         [phrases.text("camp_about_rates")],
         [("", effect_chart(effect.effects, "rate", phrases))],
-        [build_table("", effect.effects.head(1), _columns(effect, phrases))],
+        [build_table("", effect.effects.head(1), _rate_columns(phrases))],
     )
 
 
@@ -182,6 +182,7 @@ def _money(effect: CampaignEffect, kind: str, phrases: Phrases) -> Section:
         phrases.text(title),
         [phrases.text(about)],
         [("", effect_chart(effect.effects, kind, phrases))],
+        [build_table("", effect.effects.head(1), _money_columns([kind], phrases, arms=True))],
     )
 
 
@@ -196,29 +197,49 @@ def _groups(effect: CampaignEffect, phrases: Phrases) -> list[Section]:
         if grouping in chance.index:
             p_value = float(chance[grouping])
             words.append(phrases.text("camp_alike" if p_value >= 0.05 else "camp_unlike", p=_p(p_value)))
-        table = build_table("", rows, _columns(effect, phrases))
-        sections.append(Section(phrases.text(title), words, tables=[table]))
+        # One of all columns would be wider than the page.
+        columns = _rate_columns(phrases), _money_columns(_kinds(effect), phrases)
+        tables = [build_table("", rows, each) for each in columns]
+        sections.append(Section(phrases.text(title), words, tables=tables))
     return sections
 
 
-def _columns(effect: CampaignEffect, phrases: Phrases) -> list[Column]:
+def _rate_columns(phrases: Phrases) -> list[Column]:
     def rate(key: str) -> Callable[[Row], str]:
         return lambda row: percent(float(row[key]))
 
     def count(key: str) -> Callable[[Row], str]:
         return lambda row: whole(float(row[key]))
 
-    def difference(key: str) -> Callable[[Row], str]:
-        return lambda row: phrases.text("camp_too_few") if row["too_few"] else _difference(row, key)
-
     shows = {
         "camp_c_treated": count("treated_rows"),
         "camp_c_holdout": count("holdout_rows"),
         "camp_c_treated_rate": rate("treated_rate"),
         "camp_c_holdout_rate": rate("holdout_rate"),
-        "camp_c_rate_difference": difference("rate"),
-        **{_MONEY[kind][-1]: difference(kind) for kind in _kinds(effect)},
+        "camp_c_rate_difference": _shows_difference("rate", phrases),
     }
+    return _with_group(shows, phrases)
+
+
+def _money_columns(kinds: Sequence[str], phrases: Phrases, *, arms: bool = False) -> list[Column]:
+    """Differences of the kinds; the amounts of both arms before, of which there is one pair."""
+
+    def amount(key: str) -> Callable[[Row], str]:
+        return lambda row: _amounts([float(row[key])], "")[0]
+
+    shows = {_MONEY[kind][-1]: _shows_difference(kind, phrases) for kind in kinds}
+    if arms:
+        (kind,) = kinds
+        both = {"camp_c_treated": amount(f"treated_{kind}"), "camp_c_holdout": amount(f"holdout_{kind}")}
+        shows = both | shows
+    return _with_group(shows, phrases)
+
+
+def _shows_difference(kind: str, phrases: Phrases) -> Callable[[Row], str]:
+    return lambda row: phrases.text("camp_too_few") if row["too_few"] else _difference(row, kind)
+
+
+def _with_group(shows: Mapping[str, Callable[[Row], str]], phrases: Phrases) -> list[Column]:
     columns = [Column(phrases.text(key), show) for key, show in shows.items()]
     return [Column(phrases.text("c_group"), lambda row: _group(row, phrases), "text"), *columns]
 

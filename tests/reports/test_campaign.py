@@ -131,6 +131,11 @@ def test_both_ways_to_tell_money_stand_side_by_side(effect, lang):
             total=total[0], total_low=total[1], total_high=total[2],
         )  # fmt: skip
         assert words in page
+        # What is left or due in either arm, and their difference.
+        arms = [f"{known.overall[f'{arm}_{kind}']:,.2f}" for arm in ("treated", "holdout")]
+        row = page.index(arms[0], page.index(phrases.text(f"camp_about_{kind}")))
+        cells = [text for text in page[row : row + 5] if text]
+        assert cells == [*arms, f"+{shown[0]} (+{shown[1]} – +{shown[2]})"]
     assert known.overall["money_difference"] == pytest.approx(12.0)
     assert known.overall["unpaid_difference"] == pytest.approx(2.0)
 
