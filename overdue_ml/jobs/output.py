@@ -15,7 +15,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from overdue_ml.errors import OverdueMLError
+from overdue_ml.errors import ConfigError, ResourceError
 
 #: A cell that begins with one of these is run as a formula by spreadsheets.
 _FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠")
@@ -108,16 +108,18 @@ def whole_folder(target: Path) -> Iterator[Path]:
 
     Raises
     ------
-    OverdueMLError
+    ConfigError
+        If a file stands there.
+    ResourceError
         If the place cannot be written.
     """
     if target.exists() and not target.is_dir():
-        raise OverdueMLError("a file stands there", where=str(target), expected="a folder or a new name")
+        raise ConfigError("a file stands there", where=str(target), expected="a folder or a new name")
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         building = Path(tempfile.mkdtemp(prefix=f".{target.name}.", dir=target.parent))
     except OSError as error:
-        raise OverdueMLError(
+        raise ResourceError(
             f"the output cannot be written: {error.strerror or error}",
             where=str(target.parent),
             next_step="choose another --out",
@@ -137,7 +139,7 @@ def whole_folder(target: Path) -> Iterator[Path]:
         else:
             building.replace(target)
     except OSError as error:
-        raise OverdueMLError(
+        raise ResourceError(
             f"the output cannot be written: {error.strerror or error}",
             where=str(target),
             next_step="free some space or choose another --out; what stood there before is still there",

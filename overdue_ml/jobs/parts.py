@@ -24,7 +24,7 @@ import pandas as pd
 import pyarrow as pa
 
 from overdue_ml.config import RemindersConfig, ScoreConfig
-from overdue_ml.errors import ConfigError, OverdueMLError
+from overdue_ml.errors import ConfigError, ResourceError
 from overdue_ml.explain import (
     Contributions,
     build_explainer,
@@ -253,7 +253,7 @@ class PartWriter:
             facts = self._write(bucket)
             peak_mb = _peak_mb()
             if self.max_memory_mb is not None and peak_mb > self.max_memory_mb:
-                raise OverdueMLError(
+                raise ResourceError(
                     f"a process needed {peak_mb:,} MB",
                     where=f"bucket {bucket}",
                     expected=f"at most max_memory_mb: {self.max_memory_mb:,}",

@@ -340,7 +340,7 @@ def stop(*_args) -> None:
 def test_too_much_memory_stops_a_run_and_keeps_what_is_finished(prepared, champion, whole, tmp_path):
     out = tmp_path / "out"
     for n_ready in (1, 2):
-        with pytest.raises(OverdueMLError, match=r"a process needed [\d,]+ MB") as caught:
+        with pytest.raises(ResourceError, match=r"a process needed [\d,]+ MB") as caught:
             run_score(prepared, AS_OF, champion, out, settings(max_memory_mb=50))
         for part in (f"bucket {n_ready - 1}", "max_memory_mb: 50", "take smaller buckets"):
             assert part in str(caught.value)

@@ -18,7 +18,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from overdue_ml.errors import OverdueMLError
+from overdue_ml.errors import ConfigError, ResourceError
 from overdue_ml.jobs.output import whole_folder, write_csv, write_json, write_parquet
 
 STARTS = ["=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠"]
@@ -188,7 +188,7 @@ class TestWholeFolder:
             assert not (target / "new.txt").exists()
         assert content(target) == {target.name, f"{target.name}/new.txt"}
 
-    @pytest.mark.parametrize("error", [Stop, KeyboardInterrupt, OverdueMLError])
+    @pytest.mark.parametrize("error", [Stop, KeyboardInterrupt, ConfigError])
     def test_an_exception_leaves_the_old_folder_and_nothing_else(self, target, error):
         before = content(target)
         with pytest.raises(error):
@@ -198,7 +198,7 @@ class TestWholeFolder:
 
     def test_a_full_disk_while_writing(self, target):
         before = content(target)
-        with pytest.raises(OverdueMLError) as caught:
+        with pytest.raises(ResourceError) as caught:
             write_half(target, OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)))
         assert content(target) == before
         for part in ("No space left on device", str(target), "free some space", "still there"):
@@ -216,7 +216,7 @@ class TestWholeFolder:
             replace(source, destination, **options)
 
         monkeypatch.setattr(os, "replace", sometimes)
-        with pytest.raises(OverdueMLError, match="Permission denied"), whole_folder(target) as folder:
+        with pytest.raises(ResourceError, match="Permission denied"), whole_folder(target) as folder:
             (folder / "new.txt").write_text("new")
         assert len(calls) >= failing
         assert content(target) == before
@@ -230,7 +230,7 @@ class TestWholeFolder:
             raise OSError(code, os.strerror(code))
 
         monkeypatch.setattr(tempfile, "mkdtemp", refuse)
-        with pytest.raises(OverdueMLError) as caught, whole_folder(target):
+        with pytest.raises(ResourceError) as caught, whole_folder(target):
             pytest.fail("the block must not start")
         assert os.strerror(code) in str(caught.value)
         assert str(target.parent) in str(caught.value)
@@ -238,9 +238,9 @@ class TestWholeFolder:
 
     def test_a_file_in_the_way_is_kept(self, target):
         path = target / "old.txt"
-        with pytest.raises(OverdueMLError, match="a file stands there"), whole_folder(path):
+        with pytest.raises(ConfigError, match="a file stands there"), whole_folder(path):
             pytest.fail("the block must not start")
-        with pytest.raises(OverdueMLError, match="cannot be written"), whole_folder(path / "below"):
+        with pytest.raises(ResourceError, match="cannot be written"), whole_folder(path / "below"):
             pytest.fail("the block must not start")
         assert path.read_text() == "old"
 
