@@ -31,9 +31,6 @@ BLOCK_ROWS = 1 << 17
 #: Rows of a row group of every other table, as pyarrow writes one by default.
 GROUP_ROWS = 1 << 20
 
-#: Rows after which a page ends, if it has not been full before.
-PAGE_ROWS = 20_000
-
 
 @dataclass(frozen=True)
 class Merged:
@@ -189,10 +186,14 @@ def write_contributions(merged: Merged, path: Path, stopped: Callable[[], bool] 
         path, schema, compression="lz4", use_dictionary=False, use_byte_stream_split=numbers,
         write_statistics=["customer_id"], write_page_checksum=True,
     ) as writer:  # fmt: skip
-        for block in merged.blocks(BLOCK_ROWS):
+        # From a hundred parts and more a block has so few rows of each that to look there costs more than to
+        # read, so that several are taken at a time.
+        for block in merged.blocks(BLOCK_ROWS * min(4, 1 + len(merged.parts) // 50)):
             if stopped():
                 return
             writer.write_table(block, row_group_size=BLOCK_ROWS)
+            # Before the next is put together.
+            del block
 
 
 class RowGroups:
@@ -221,10 +222,8 @@ class RowGroups:
             self._waiting = [rest] if rest.num_rows else []
 
     def _write(self, group: pa.Table) -> None:
-        # Where pages end depends on where chunks do, unless these are whole pages.
-        even = all(len(chunk) % PAGE_ROWS == 0 for chunk in group.column(0).chunks[:-1])
-        group = group if even else group.combine_chunks()
-        self._writer.write_table(group, row_group_size=GROUP_ROWS)
+        # Where pages end depends on where chunks do.
+        self._writer.write_table(group.combine_chunks(), row_group_size=GROUP_ROWS)
         self._written = True
 
     def __enter__(self) -> RowGroups:

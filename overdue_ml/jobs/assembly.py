@@ -23,7 +23,6 @@ from overdue_ml.config import RemindersConfig, ScoreConfig
 from overdue_ml.errors import OverdueMLError
 from overdue_ml.jobs.assemble import (
     GROUP_ROWS,
-    PAGE_ROWS,
     Merged,
     PartFiles,
     RowGroups,
@@ -40,8 +39,8 @@ from overdue_ml.jobs.progress import Progress
 from overdue_ml.jobs.runs import EarlierRun
 from overdue_ml.reminders import ReminderInputs, WatchList, suggest_treatment
 
-#: Rows of scores that stand in memory together beside those of a row group: whole pages.
-BLOCK_ROWS = 5 * PAGE_ROWS
+#: Rows of scores that stand in memory together as pandas has them, beside those of a row group.
+BLOCK_ROWS = 1 << 17
 
 #: Between these the manifest counts customers by p_overdue.
 EDGES = np.linspace(0.0, 1.0, 51)
@@ -201,17 +200,21 @@ class Assembly:
             RowGroups(whole / "scores.parquet", schema) as scores,
             RowGroups(whole / "suppressed.parquet", _SUPPRESSED) as suppressed,
         ):
-            for place, block in _blocks(merged):
-                rows = merged.order[place : place + block.num_rows]
-                rule, ranked = decided.rule[rows], with_rank(block, ranks[place : place + len(rows)])
+            for group in merged.blocks(GROUP_ROWS):
+                here = slice(tally.n, tally.n + group.num_rows)
+                rows = merged.order[here]
+                rule, ranked = decided.rule[rows], with_rank(group, ranks[here])
                 if score.explain == "listed":
                     ranked = keep_reasons(ranked, pa.array(rule < 0))
                 scores.add(ranked)
                 left_out = _left_out(ranked, rule, config.rules)
                 suppressed.add(left_out)
                 tally.add(ranked, _count(left_out.column("rule")))
-                watch.add(ranked)
+                for start in range(0, ranked.num_rows, BLOCK_ROWS):
+                    watch.add(ranked.slice(start, BLOCK_ROWS))
                 told.append(ranked.select(_TOLD).filter(pa.array(decided.is_late[rows])))
+                # Before the next is put together.
+                del group, ranked
         if len(decided.reminders.reminders) + tally.rules.total() != tally.n:
             raise OverdueMLError(
                 f"{len(decided.reminders.reminders)} reminders and {tally.rules.total()} suppressed are not "
@@ -242,15 +245,6 @@ class _Watch:
     def table(self) -> pd.DataFrame:
         """Who is on the list."""
         return self._list.table()
-
-
-def _blocks(merged: Merged) -> Iterator[tuple[int, pa.Table]]:
-    """Scores in order, each block with its first place; none reaches over the end of a row group."""
-    for start in range(0, len(merged.order), GROUP_ROWS):
-        group, place = replace(merged, order=merged.order[start : start + GROUP_ROWS]), start
-        for block in group.blocks(BLOCK_ROWS):
-            yield place, block
-            place += block.num_rows
 
 
 def _pieces(order: Int64Array) -> list[Int64Array]:
