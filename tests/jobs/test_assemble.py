@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import tempfile
 import time
 from pathlib import Path
@@ -253,6 +254,18 @@ def test_a_part_that_was_cut_short_is_not_read_as_one(tmp_path):
     path.write_bytes(path.read_bytes()[:-20])
     with pytest.raises((OSError, pa.ArrowException)):
         PartFiles(tmp_path, [0], "scores")
+
+
+def test_a_part_in_which_nobody_has_a_day_has_the_types_of_the_others(tmp_path):
+    """pandas gives a column of days that are all missing another type than one in which there is a day."""
+    day = pa.array([dt.date(2024, 1, 31)], pa.date32())
+    for number, days in enumerate([pa.nulls(1, pa.timestamp("s")), day, pa.nulls(1)]):
+        _write_arrow(
+            pa.table({"customer_id": [f"c{number}"], "due": days}), tmp_path / f"0000{number}.x.arrow"
+        )
+    (block,) = Merged.of(PartFiles(tmp_path, range(3), "x")).blocks(10)
+    assert block.schema.field("due").type == pa.date32()
+    assert block.column("due").to_pylist() == [None, dt.date(2024, 1, 31), None]
 
 
 def test_no_unfinished_part_is_left_where_writing_fails(tmp_path, monkeypatch):

@@ -66,6 +66,24 @@ class TestCsv:
             ["-inf", "0", "", "", "", "False", "1-2"],
         ]
 
+    @pytest.mark.parametrize("n", [0, 1, 6, 7])
+    def test_in_portions_it_has_the_bytes_of_the_whole(self, tmp_path, monkeypatch, n):
+        """Some portions have a formula or a cell without anything, others do not."""
+        text = [["plain", "=1", None, 'a"b', "x,y"][i % 5] for i in range(n)]
+        frame = pd.DataFrame(
+            {
+                "=t": pd.Series(text, dtype="str"),
+                "d": pd.Series([None if i % 4 else dt.date(2005, 1, 31) for i in range(n)], dtype="object"),
+                "c": pd.Series(text, dtype="category"),
+                "x": np.arange(n) / 3,
+            }
+        )
+        write_csv(frame, tmp_path / "whole.csv")
+        monkeypatch.setattr("overdue_ml.jobs.output._CSV_ROWS", 3)
+        write_csv(frame, tmp_path / "portions.csv")
+        assert (tmp_path / "portions.csv").read_bytes() == (tmp_path / "whole.csv").read_bytes()
+        assert len(cells(tmp_path / "whole.csv")) == n + 1
+
     def test_the_frame_itself_is_not_changed(self, tmp_path):
         frame = pd.DataFrame({"=a": ["=1"]})
         write_csv(frame, tmp_path / "x.csv")

@@ -1,6 +1,7 @@
 """The watch list, worked out by hand: crossed and jumped, up and down, with and without a run before."""
 
 import datetime as dt
+from itertools import pairwise
 
 import numpy as np
 import pandas as pd
@@ -10,7 +11,7 @@ from hypothesis import strategies as st
 
 from overdue_ml.config import AlertRule, RemindersConfig
 from overdue_ml.errors import ConfigError
-from overdue_ml.reminders import compute_watch_list
+from overdue_ml.reminders import WatchList, compute_watch_list
 from overdue_ml.reminders.alerts import WATCH_COLUMNS
 
 MAY, JUNE = dt.date(2024, 5, 31), dt.date(2024, 6, 30)
@@ -149,3 +150,26 @@ def test_nobody_is_listed_twice_by_a_rule_and_a_second_look_finds_no_crossing(pa
     already = set(before.loc[sign * before["p_overdue"] >= sign * 0.5, "customer_id"])
     crossed = set(found.loc[found["kind"] == "crossed", "customer_id"])
     assert crossed == reached - already
+
+
+@given(
+    st.lists(
+        st.tuples(st.sampled_from([0.1, 0.5, 0.9]), st.sampled_from([None, 0.1, 0.6])),
+        min_size=1,
+        max_size=20,
+    ),
+    st.sets(st.integers(1, 19)),
+)
+def test_in_portions_it_is_that_of_all_at_once(values, cuts):
+    """Also where a portion has nobody on the list, or nobody of the run before."""
+    ids = [f"c{i:02}" for i in range(len(values))]
+    now = scores(JUNE, dict(zip(ids, [p for p, _ in values], strict=True)))
+    before = scores(MAY, {i: last for i, (_, last) in zip(ids, values, strict=True) if last is not None})
+    never = AlertRule(kind="crossed", threshold=5.0, owner="risk")
+    config = RemindersConfig(alerts=[CROSSED, JUMPED, never])
+    portions, edges = WatchList(config, model="m/2", earlier_model="m/1"), sorted(cuts | {0, len(ids)})
+    for start, end in pairwise(edges):
+        here = ids[start:end]
+        portions.add(now.iloc[start:end], before[before["customer_id"].isin(here)])
+    whole = compute_watch_list(now, before, config, model="m/2", earlier_model="m/1")
+    pd.testing.assert_frame_equal(portions.table(), whole)

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from overdue_ml.config import ChannelRule, HoldoutConfig, RemindersConfig
 from overdue_ml.errors import ConfigError, OverdueMLError
-from overdue_ml.reminders import ARM_COLUMNS, REMINDER_COLUMNS, RULES, rank_customers
+from overdue_ml.reminders import ARM_COLUMNS, REMINDER_COLUMNS, RULES, ask_alone, rank_customers
 
 from .conftest import AS_OF, customers, inputs, listed, policies, rules, scores, tables_of
 
@@ -251,3 +251,19 @@ def test_more_capacity_never_takes_anybody_off_the_list(rows, config):
     assert set(listed(rank_customers(table, config, known))) <= set(
         listed(rank_customers(table, wider, known))
     )
+
+
+@settings(max_examples=60)
+@given(st.lists(customers, min_size=1, max_size=8), policies)
+def test_whom_a_rule_leaves_out_alone_is_of_no_account_for_all_others(rows, config):
+    """The policy in two steps: first each customer alone, then those together for whom no rule holds."""
+    table, known = tables_of(rows)
+    whole, first = rank_customers(table, config, known), ask_alone(table, config, known)
+    left = table[first < 0].reset_index(drop=True)
+    second = rank_customers(left, config, known)
+    alone = {i: config.rules[rule] for i, rule in zip(table["customer_id"], first, strict=True) if rule >= 0}
+    assert not set(alone.values()) & {"over_capacity", "holdout"}
+    assert alone | rules(second) == rules(whole)
+    assert set(rules(second).values()) <= {"over_capacity", "holdout"}
+    pd.testing.assert_frame_equal(second.reminders, whole.reminders)
+    pd.testing.assert_frame_equal(second.arms, whole.arms)
