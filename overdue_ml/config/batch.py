@@ -19,7 +19,8 @@ class BatchConfig(_Settings):
     workers : int
         Processes; 1 scores in this one.
     threads : int or None
-        Threads of each process; None shares the cores among them.
+        Threads of each process; None shares the cores among them. With two or more a process that scores
+        alone has two buckets at a time.
     engine : {'local', 'dask', 'spark'}
         What runs the processes.
     address : str or None

@@ -123,6 +123,16 @@ class Run:
         for path in (self.building / "model", self.building / "records") if finished else (self.building,):
             shutil.rmtree(path, ignore_errors=True)
 
+    @property
+    def _at_once(self) -> int:
+        """Buckets that this process scores at a time: while one waits for Python, another computes.
+
+        A function of the user's own might not bear to be called twice at a time.
+        """
+        batch = self.settings.batch
+        alone = needs_processes(batch) or looks_at_everybody(self.own) or self.book.n_buckets < 2
+        return 1 if alone or threads_of(batch) < 2 else 2
+
     def _writer(self, parts: Path) -> PartWriter:
         """The task of a bucket, with all that it needs in this process or another."""
         batch, model = self.settings.batch, self.registered.model
@@ -147,13 +157,14 @@ class Run:
         return PartWriter(
             book=book, as_of=self.as_of, model=given, score=score,
             reminders=self.settings.reminders, among=among, folder=parts,
-            run_key=self.identity["run_key"], n_threads=threads_of(batch), max_memory_mb=batch.max_memory_mb,
+            run_key=self.identity["run_key"], n_threads=threads_of(batch) // self._at_once,
+            max_memory_mb=batch.max_memory_mb,
         )  # fmt: skip
 
     def _carry_out(self, task: PartWriter, buckets: Sequence[int]) -> list[dict[str, Any]]:
         self.progress.stage(f"scoring {len(buckets)} bucket(s)")
         found, pace = [], Pace(len(buckets))
-        for facts in run_tasks(task, buckets, self.settings.batch):
+        for facts in run_tasks(task, buckets, self.settings.batch, at_once=self._at_once):
             found.append(facts)
             said = pace.step(facts["rows"], facts["was_there"])
             self.progress.advance(len(found), len(buckets), said if len(buckets) > 1 else "")

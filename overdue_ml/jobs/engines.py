@@ -20,6 +20,7 @@ from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import cache, partial
 from importlib.metadata import version
+from itertools import islice
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -37,7 +38,9 @@ _PATIENCE = 10
 _SPARK_JOBS = 256
 
 
-def run_tasks(task: Task, numbers: Sequence[int], config: BatchConfig) -> Iterator[Facts]:
+def run_tasks(
+    task: Task, numbers: Sequence[int], config: BatchConfig, *, at_once: int = 1
+) -> Iterator[Facts]:
     """Carry out a task for each number; results come as they are ready.
 
     Parameters
@@ -46,6 +49,8 @@ def run_tasks(task: Task, numbers: Sequence[int], config: BatchConfig) -> Iterat
         Can be sent to another process. Doing it twice does no harm.
     numbers : sequence of int
     config : BatchConfig
+    at_once : int
+        Tasks in this process at a time, where it does them itself.
 
     Yields
     ------
@@ -61,7 +66,7 @@ def run_tasks(task: Task, numbers: Sequence[int], config: BatchConfig) -> Iterat
         What a task raised.
     """
     if config.engine == "local" and (config.workers == 1 or len(numbers) < 2):
-        yield from map(task, numbers)
+        yield from _here(task, numbers, at_once)
         return
     # Closed here and now, so that nothing goes on elsewhere after an error.
     with closing(_elsewhere(_Guarded(task), numbers, config)) as results:
@@ -70,6 +75,22 @@ def run_tasks(task: Task, numbers: Sequence[int], config: BatchConfig) -> Iterat
             if isinstance(found, Exception):
                 raise found
             yield found
+
+
+def _here(task: Task, numbers: Sequence[int], at_once: int) -> Iterator[Facts]:
+    """In this process, so many at a time; after an error those that are begun end and no other begins."""
+    if at_once == 1:
+        yield from map(task, numbers)
+        return
+    waiting = iter(numbers)
+    with ThreadPoolExecutor(at_once) as pool:
+        running = {pool.submit(task, number) for number in islice(waiting, at_once)}
+        while running:
+            done, running = wait(running, return_when=FIRST_COMPLETED)
+            for future in done:
+                found = future.result()
+                running |= {pool.submit(task, number) for number in islice(waiting, 1)}
+                yield found
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from overdue_ml.errors import OverdueMLError, RecordsError, ResourceError
-from overdue_ml.jobs.parts import read_part
+from overdue_ml.jobs.parts import _write_arrow, read_part
 from overdue_ml.jobs.places import building_folder
 from overdue_ml.jobs.prepare import run_prepare
 from overdue_ml.jobs.score import plan_score, run_score
@@ -91,7 +91,7 @@ class TestDisk:
         with monkeypatch.context() as patch:
             patch.setattr(owner, name, refuse(code, after=after)(getattr(owner, name)))
             with pytest.raises(ResourceError, match=os.strerror(code)) as caught:
-                run_score(prepared, AS_OF, champion, older, settings())
+                run_score(prepared, AS_OF, champion, older, settings(threads=1))
         assert caught.value.exit_code == 6
         for part in (str(older), "free some space or choose another --out", "what is finished is kept"):
             assert part in str(caught.value)
@@ -102,6 +102,24 @@ class TestDisk:
         timings = json.loads((result.folder / "timings.json").read_text())
         assert sum(was_there for *_, was_there in timings["buckets"]) == n_ready
         assert names(older) == [RUN, f"{RUN}.run2"]
+
+    @pytest.mark.parametrize("after", [0, 4, 7, 12])
+    def test_with_two_buckets_at_a_time(self, prepared, champion, whole, older, monkeypatch, after):
+        """Which of them is finished by then is for chance to say; the rest is not."""
+        before = tree(older)
+        with monkeypatch.context() as patch:
+            refused = refuse(errno.ENOSPC, after=after)(_write_arrow)
+            patch.setattr("overdue_ml.jobs.parts._write_arrow", refused)
+            with pytest.raises(ResourceError, match=os.strerror(errno.ENOSPC)):
+                run_score(prepared, AS_OF, champion, older, settings(threads=2))
+        assert {k: v for k, v in tree(older).items() if k.startswith(RUN)} == before
+        n_ready = plan_score(prepared, AS_OF, champion, older, settings()).n_ready
+        # A bucket has five tables.
+        assert n_ready <= after // 5
+        result = run_score(prepared, AS_OF, champion, older, settings(threads=2))
+        assert digests(result.folder) == digests(whole.folder)
+        timings = json.loads((result.folder / "timings.json").read_text())
+        assert sum(was_there for *_, was_there in timings["buckets"]) == n_ready
 
     @pytest.mark.parametrize("size", [100, 3000, 15_000, 60_000])
     def test_files_that_the_system_cuts_short(self, prepared, champion, whole, tmp_path, size):
@@ -341,7 +359,7 @@ def test_too_much_memory_stops_a_run_and_keeps_what_is_finished(prepared, champi
     out = tmp_path / "out"
     for n_ready in (1, 2):
         with pytest.raises(ResourceError, match=r"a process needed [\d,]+ MB") as caught:
-            run_score(prepared, AS_OF, champion, out, settings(max_memory_mb=50))
+            run_score(prepared, AS_OF, champion, out, settings(max_memory_mb=50, threads=1))
         for part in (f"bucket {n_ready - 1}", "max_memory_mb: 50", "take smaller buckets"):
             assert part in str(caught.value)
         assert plan_score(prepared, AS_OF, champion, out, settings()).n_ready == n_ready

@@ -84,6 +84,46 @@ def test_results_come_as_they_are_ready_from_processes_side_by_side(settings, tm
     assert os.getpid() not in processes
 
 
+@pytest.mark.parametrize("at_once", [1, 2, 3])
+def test_so_many_at_a_time_in_this_process(at_once):
+    running, most = [], []
+
+    def task(number):
+        running.append(number)
+        for _ in range(600):
+            # As many as may be side by side are; the last ones have nobody left to wait for.
+            if len(running) == at_once or number > 5 - at_once:
+                break
+            time.sleep(0.01)
+        most.append(len(running))
+        time.sleep(0.02)
+        running.remove(number)
+        return {"number": number, "process": os.getpid()}
+
+    found = list(run_tasks(task, range(6), BatchConfig(), at_once=at_once))
+    assert sorted(facts["number"] for facts in found) == list(range(6))
+    assert {facts["process"] for facts in found} == {os.getpid()}
+    assert max(most) == at_once
+
+
+def test_after_an_error_no_other_task_begins():
+    begun = []
+
+    def task(number):
+        begun.append(number)
+        if number == 1:
+            raise RuntimeError("no")
+        # Long enough for the error to be seen first.
+        while 1 not in begun:
+            time.sleep(0.01)
+        time.sleep(1)
+        return {"number": number}
+
+    with pytest.raises(RuntimeError, match="no"):
+        list(run_tasks(task, range(9), BatchConfig(), at_once=2))
+    assert sorted(begun) == [0, 1]
+
+
 @on_each_engine
 def test_tasks_of_workers_that_are_killed_are_done_again(settings, tmp_path):
     def task(number):
@@ -428,7 +468,9 @@ def test_a_run_that_loses_workers_has_the_bytes_of_an_undisturbed_one(settings, 
         return run
 
     monkeypatch.setattr(
-        batch, "run_tasks", lambda task, numbers, config: run_tasks(dying(task), numbers, config)
+        batch,
+        "run_tasks",
+        lambda task, numbers, config, **more: run_tasks(dying(task), numbers, config, **more),
     )
     # Workers have been started elsewhere.
     monkeypatch.chdir(tmp_path)
