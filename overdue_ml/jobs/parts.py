@@ -279,7 +279,7 @@ class PartWriter:
             tables = {}
         if scored is not None:
             facts |= _facts_of_scores(scored, model)
-            tables[SCORES] = pa.Table.from_pandas(scored.scores, preserve_index=False)
+            tables[SCORES] = score_table(scored.scores)
             if scored.contributions is not None:
                 tables[CONTRIBUTIONS] = contribution_table(scored.contributions)
             ids = scored.scores["customer_id"]
@@ -321,6 +321,13 @@ def open_part(folder: Path, bucket: int, table: str) -> pa.Table | None:
         return None
     with pa.memory_map(str(path)) as source:
         return pa.ipc.open_file(source).read_all()
+
+
+def score_table(scores: pd.DataFrame) -> pa.Table:
+    """Scores as Arrow has them; days are days also where nobody has one, of which pandas makes moments."""
+    table = pa.Table.from_pandas(scores, preserve_index=False)
+    place = table.column_names.index("next_due_date")
+    return table.set_column(place, "next_due_date", table.column(place).cast(pa.date32()))
 
 
 def contribution_table(contributions: Contributions) -> pa.Table:

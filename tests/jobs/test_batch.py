@@ -9,6 +9,8 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from overdue_ml import cli
@@ -20,10 +22,10 @@ from overdue_ml.jobs.overview import run_overview
 from overdue_ml.jobs.prepare import run_prepare
 from overdue_ml.jobs.replay import run_replay
 from overdue_ml.jobs.score import ScoreResult, plan_score, run_score
-from overdue_ml.records import load_records
+from overdue_ml.records import bucket_of, load_records
 from overdue_ml.records.dates import parse_date
 
-from .batches import names, settings, tree
+from .batches import copy_records, names, settings, tree
 from .conftest import AS_OF, digests
 
 JULY = parse_date("2005-07-31")
@@ -325,3 +327,23 @@ def test_timings_say_what_was_done_and_are_no_part_of_the_result(runs):
     assert [[b, rows, was_there] for b, rows, _, was_there in timings["buckets"]] == [[0, 300, False]]
     assert "timings.json" not in runs["all"].manifest["files"]
     assert np.isfinite(timings["seconds"])
+
+
+@pytest.mark.parametrize("spared", [1, 3])
+def test_buckets_in_which_nothing_is_due_have_days_like_the_others(few, champion, tmp_path, spared):
+    """Of three buckets one or all: pandas makes moments of days that are all missing."""
+    owner = pd.read_csv(few / "accounts.csv", dtype=str).set_index("account_id")["customer_id"]
+    bucket = pd.Series(bucket_of(pa.array(owner), 3), index=owner.index)
+
+    def forget(statements):
+        own = statements["account_id"].map(bucket) < spared
+        return statements.assign(due_date=statements["due_date"].mask(own))
+
+    records = copy_records(few, tmp_path / "records", statements=forget)
+    whole = run_score(records, AS_OF, champion, tmp_path / "whole", settings())
+    prepared = run_prepare(records, tmp_path / "prepared", n_buckets=3).path
+    assert same(run_score(prepared, AS_OF, champion, tmp_path / "out", settings()), whole)
+    due = pq.read_table(whole.folder / "scores.parquet").column("next_due_date")
+    assert due.type == pa.date32()
+    assert 0 < due.null_count < len(due) or spared == 3
+    assert whole.manifest["n_reminders"] > 0 or spared == 3
