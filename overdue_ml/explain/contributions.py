@@ -6,6 +6,7 @@ import hashlib
 import heapq
 from collections.abc import Sequence
 from dataclasses import dataclass
+from threading import Lock
 from typing import TYPE_CHECKING, Any, cast
 from weakref import WeakKeyDictionary
 
@@ -31,6 +32,7 @@ _FAST_BLOCK = 16 * _BLOCK
 # Boosters and the explainers made of them, without and with the latest background, for as long as their
 # classifier is in use.
 _BUILT: WeakKeyDictionary[OverdueClassifier, tuple[tuple[Any, ...], dict[bool, Any]]] = WeakKeyDictionary()
+_BUILDING = Lock()
 
 
 @dataclass(frozen=True)
@@ -216,6 +218,12 @@ def build_explainer(classifier: OverdueClassifier, background: pd.DataFrame | No
     ModelError
         If the model has no tables and there is a background, or this has no rows.
     """
+    # Of two threads that need the same one the second waits for it.
+    with _BUILDING:
+        return _kept_explainer(classifier, background)
+
+
+def _kept_explainer(classifier: OverdueClassifier, background: pd.DataFrame | None) -> TreeShap | None:
     boosters = tuple(classifier.boosters_)
     known, built = _BUILT.get(classifier, ((), {}))
     # A classifier that is fitted again has other boosters: equal are only the very same.

@@ -8,15 +8,18 @@ import json
 import shutil
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from importlib.metadata import version
 from pathlib import Path
+from threading import Thread
 from typing import Any
 
 import pyarrow as pa
 
 from overdue_ml.config import BatchConfig, RecordsConfig, RemindersConfig, ScoreConfig, config_hash
-from overdue_ml.errors import NothingToScoreError
+from overdue_ml.errors import NothingToScoreError, OverdueMLError
+from overdue_ml.explain import build_explainer
 from overdue_ml.features import (
     GivenFeatures,
     OwnFeatures,
@@ -164,6 +167,8 @@ class Run:
     def _carry_out(self, task: PartWriter, buckets: Sequence[int]) -> list[dict[str, Any]]:
         self.progress.stage(f"scoring {len(buckets)} bucket(s)")
         found, pace = [], Pace(len(buckets))
+        if self._at_once > 1:
+            Thread(target=_warm_up, args=(task,), daemon=True).start()
         for facts in run_tasks(task, buckets, self.settings.batch, at_once=self._at_once):
             found.append(facts)
             said = pace.step(facts["rows"], facts["was_there"])
@@ -206,6 +211,14 @@ class Run:
         if self.own:
             manifest["own_features"] = self.own.describe()
         return manifest
+
+
+def _warm_up(task: PartWriter) -> None:
+    """Build the explainer while the first buckets are read, which would wait for it together."""
+    # What is wrong with the model the buckets say.
+    with suppress(OverdueMLError):
+        if isinstance(task.model, ScoringModel):
+            build_explainer(task.model.classifier, task.among.background)
 
 
 def parts_folder(building: Path, n_buckets: int) -> Path:

@@ -43,8 +43,8 @@ class BookSource(Protocol):
         """How the records were read."""
         ...
 
-    def load(self, bucket: int) -> Records | None:
-        """One bucket; None where nobody is in it."""
+    def load(self, bucket: int, *, unread: bool = True) -> Records | None:
+        """One bucket, with or without the columns that nothing is computed with; None if nobody is in it."""
         ...
 
     def load_all(self) -> Records:
@@ -80,7 +80,7 @@ class InMemory:
         ids = pc.unique(self.records.tables["accounts"].column("customer_id")).drop_null()
         return ids, bucket_of(ids, self.n_buckets)
 
-    def load(self, bucket: int) -> Records | None:
+    def load(self, bucket: int, *, unread: bool = True) -> Records | None:  # noqa: ARG002
         """One bucket; None where nobody is in it."""
         if self.n_buckets == 1:
             return self.records

@@ -46,6 +46,8 @@ class Column:
         Inclusive limits for ``amount`` and ``integer``.
     choices : tuple of str, optional
         The allowed values of a ``text`` column.
+    is_read : bool
+        Something is computed with it once rows are accepted; what is not may be left out of large books.
     """
 
     name: str
@@ -55,6 +57,7 @@ class Column:
     minimum: float | None = None
     maximum: float | None = None
     choices: tuple[str, ...] = ()
+    is_read: bool = True
 
 
 @dataclass(frozen=True)
@@ -196,8 +199,8 @@ CONTRACTS: dict[str, Table] = {
                 Column("instalment_no", "integer", required=True, nullable=False, minimum=0),
                 Column("due_date", "date", required=True, nullable=False),
                 Column("amount_due", "amount", required=True, nullable=False, minimum=0.0),
-                Column("principal_due", "amount", minimum=0.0),
-                Column("interest_due", "amount", minimum=0.0),
+                Column("principal_due", "amount", minimum=0.0, is_read=False),
+                Column("interest_due", "amount", minimum=0.0, is_read=False),
                 Column("known_on", "date"),
             ),
             references=(("account_id", "accounts"),),
@@ -210,7 +213,7 @@ CONTRACTS: dict[str, Table] = {
             "payments",
             ("payment_id",),
             (
-                Column("payment_id", "id"),
+                Column("payment_id", "id", is_read=False),
                 _id("account_id"),
                 Column("paid_on", "date", required=True, nullable=False),
                 # Negative: a reversal.

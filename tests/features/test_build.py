@@ -1,6 +1,7 @@
 """``build_features``: what it refuses, what it leaves out, and how the frame comes back."""
 
 import datetime as dt
+from dataclasses import replace
 
 import pandas as pd
 import pytest
@@ -18,7 +19,8 @@ from overdue_ml.features import (
     build_features,
     default_registry,
 )
-from overdue_ml.records import load_records
+from overdue_ml.records import compute_next_due, load_records, simulate
+from overdue_ml.records.contracts import CONTRACTS
 
 JUN = "2024-06-30"
 
@@ -145,3 +147,22 @@ def test_sql_and_declared_features_may_stand_beside_each_other(five):
     registry.register(count)
     frame = build_features(five.records, JUN, ["own_rows", "repay_dpd_latest"], registry=registry)
     assert frame["own_rows"].tolist() == [6, 7, 2, 2, 1]
+
+
+def test_nothing_is_computed_with_columns_that_are_said_to_be_for_people():
+    """Large books are read without them."""
+    tables = simulate(60, seed=4)
+    del tables["truth"]
+    records = load_records(tables)
+    told = {
+        name: table.select([c for c in table.column_names if CONTRACTS[name].column(c).is_read])
+        for name, table in records.tables.items()
+        if {c.name for c in CONTRACTS[name].columns} >= set(table.column_names)
+    }
+    assert any(told[name].num_columns < records.tables[name].num_columns for name in told)
+    without = replace(records, tables=dict(records.tables) | told)
+    names = available_features(records)
+    assert available_features(without) == names
+    day = dt.date(2023, 10, 31)
+    pd.testing.assert_frame_equal(build_features(without, day, names), build_features(records, day, names))
+    pd.testing.assert_frame_equal(compute_next_due(without, day), compute_next_due(records, day))

@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 
 from overdue_ml.config import RecordsConfig, build_config
 from overdue_ml.errors import ConfigError, OverdueMLError, RecordsError
-from overdue_ml.records import bucket_of, is_bucketed, load_records, open_buckets, write_buckets
+from overdue_ml.records import bucket_of, is_bucketed, load_records, open_buckets, simulate, write_buckets
 from overdue_ml.records.buckets import BUCKETS
 
 HOSTILE = [
@@ -122,6 +122,18 @@ def test_columns_of_other_names_are_read_once_and_need_no_mapping_again(tmp_path
         "2024-01-05",
     ]
     assert whole.config == config
+
+
+def test_columns_that_nothing_is_computed_with_may_be_left_out(tmp_path):
+    tables = simulate(30, seed=2)
+    del tables["truth"]
+    book = write_buckets(load_records(tables), tmp_path / "book", 2)
+    for bucket in range(2):
+        whole, part = book.load(bucket), book.load(bucket, unread=False)
+        left_out = {f"{n}.{c}" for n in whole.tables for c in set(whole.columns(n)) - set(part.columns(n))}
+        assert left_out == {"payments.payment_id", "instalments.principal_due", "instalments.interest_due"}
+        for name, table in part.tables.items():
+            assert table.equals(whole.tables[name].select(table.column_names)), name
 
 
 def test_some_buckets_stand_in_order_as_in_the_whole(prepared, records):
