@@ -288,12 +288,12 @@ def _beside(at_once: bool) -> Iterator[Callable[[_Task], Callable[[], dict[str, 
     """
     stopped = threading.Event()
 
-    def now(task: _Task) -> Callable[[], dict[str, str]]:
+    def on_the_spot(task: _Task) -> Callable[[], dict[str, str]]:
         found = task(stopped.is_set)
         return lambda: found
 
     if not at_once:
-        yield now
+        yield on_the_spot
         return
     with ThreadPoolExecutor(1) as pool:
         try:
