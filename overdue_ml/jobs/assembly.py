@@ -7,7 +7,7 @@ import threading
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -20,6 +20,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from overdue_ml.config import RemindersConfig, ScoreConfig
+from overdue_ml.disk import sync
 from overdue_ml.errors import OverdueMLError
 from overdue_ml.jobs.assemble import (
     GROUP_ROWS,
@@ -31,7 +32,7 @@ from overdue_ml.jobs.assemble import (
     write_contributions,
 )
 from overdue_ml.jobs.decide import Decided, decide
-from overdue_ml.jobs.lists import Lists
+from overdue_ml.jobs.lists import Lists, write_lists
 from overdue_ml.jobs.order import Float64Array, InFiles, Int64Array, find_ranks
 from overdue_ml.jobs.parts import CONTRIBUTIONS, SCORES
 from overdue_ml.jobs.places import sha256_of
@@ -52,6 +53,8 @@ _TOLD = ["customer_id", "as_of_date", "tier", "reason_1_code"]
 
 #: A task that runs beside others, and asks now and then whether anybody still wants it.
 _Task = Callable[[Callable[[], bool]], dict[str, str]]
+_Result = Callable[[], dict[str, str]]
+_Beside = Callable[[_Task], _Result]
 
 
 @dataclass
@@ -105,7 +108,7 @@ class Assembled:
     Attributes
     ----------
     lists : Lists
-        Not written yet.
+        Written as well.
     inputs : ReminderInputs
         See :class:`overdue_ml.jobs.decide.Decided`.
     facts : dict
@@ -151,7 +154,7 @@ class Assembly:
     at_once: bool = True
 
     def write(self, whole: Path, progress: Progress) -> Assembled:
-        """Write scores, who is suppressed, and contributions.
+        """Write scores, who is suppressed, contributions, and the lists.
 
         Parameters
         ----------
@@ -179,8 +182,9 @@ class Assembly:
                 digests = beside(partial(_write_hashed, explained, whole / _CONTRIBUTIONS))
             ranks = find_ranks(_log_odds(merged, room), room)
             progress.stage("writing")
-            lists, facts = self._write_scores(whole, merged, ranks, decided, room)
-            return Assembled(lists, decided.inputs, facts, len(explained.order), digests())
+            lists, facts, written = self._write_scores(whole, merged, ranks, decided, room, beside)
+            write_lists(whole, lists, config, self.as_of)
+            return Assembled(lists, decided.inputs, facts, len(explained.order), digests() | written())
 
     def _explained(self, merged: Merged, buckets: Sequence[int]) -> Merged:
         """Contributions in the same order; none where there are none."""
@@ -188,18 +192,20 @@ class Assembly:
         return merged.like(parts) if len(parts) else Merged(parts, np.empty(0, dtype=np.int64))
 
     def _write_scores(
-        self, whole: Path, merged: Merged, ranks: Int64Array, decided: Decided, room: InFiles
-    ) -> tuple[Lists, dict[str, Any]]:
-        """Let all scores go by once: into their file, and into everything that is made of them."""
+        self, whole: Path, merged: Merged, ranks: Int64Array, decided: Decided, room: InFiles, beside: _Beside
+    ) -> tuple[Lists, dict[str, Any], _Result]:
+        """Let all scores go by once: into their file, and into everything that is made of them.
+
+        The last rows may still be on their way into the file until the result is asked for.
+        """
         score, config = self.settings
         n = len(merged.order)
         tally = Tally(room.zeros(n, np.float64), room.zeros(n, np.float64))
         watch, told = _Watch(self.earlier, config, self.model), []
         schema = with_rank(merged.parts[0].slice(0, 0), ranks[:0]).schema
-        with (
-            RowGroups(whole / "scores.parquet", schema) as scores,
-            RowGroups(whole / "suppressed.parquet", _SUPPRESSED) as suppressed,
-        ):
+        with ExitStack() as files:
+            scores = files.enter_context(RowGroups(whole / "scores.parquet", schema))
+            suppressed = files.enter_context(RowGroups(whole / "suppressed.parquet", _SUPPRESSED))
             for group in merged.blocks(GROUP_ROWS):
                 here = slice(tally.n, tally.n + group.num_rows)
                 rows = merged.order[here]
@@ -215,13 +221,15 @@ class Assembly:
                 told.append(ranked.select(_TOLD).filter(pa.array(decided.is_late[rows])))
                 # Before the next is put together.
                 del group, ranked
+            written = beside(partial(_close, files.pop_all()))
         if len(decided.reminders.reminders) + tally.rules.total() != tally.n:
             raise OverdueMLError(
                 f"{len(decided.reminders.reminders)} reminders and {tally.rules.total()} suppressed are not "
                 f"{tally.n} customers"
             )
         late = decided.past_due.merge(pa.concat_tables(told).to_pandas(), on="customer_id")
-        return Lists(decided.reminders, watch.table(), suggest_treatment(late, config)), tally.facts()
+        lists = Lists(decided.reminders, watch.table(), suggest_treatment(late, config))
+        return lists, tally.facts(), written
 
 
 class _Watch:
@@ -277,18 +285,28 @@ def _count(words: pa.ChunkedArray) -> dict[str, int]:
 
 def _write_hashed(merged: Merged, path: Path, stopped: Callable[[], bool]) -> dict[str, str]:
     write_contributions(merged, path, stopped)
-    return {path.name: sha256_of(path)} if path.is_file() else {}
+    if not path.is_file():
+        return {}
+    digest = sha256_of(path)
+    # By far the largest file, which would be waited for in the end.
+    sync(path)
+    return {path.name: digest}
+
+
+def _close(files: ExitStack, _stopped: Callable[[], bool]) -> dict[str, str]:
+    files.close()
+    return {}
 
 
 @contextmanager
-def _beside(at_once: bool) -> Iterator[Callable[[_Task], Callable[[], dict[str, str]]]]:
+def _beside(at_once: bool) -> Iterator[_Beside]:
     """What starts a task in a thread of its own, or does it on the spot; the task ends before the block does.
 
     A task that fails says so to whoever asks for its result.
     """
     stopped = threading.Event()
 
-    def on_the_spot(task: _Task) -> Callable[[], dict[str, str]]:
+    def on_the_spot(task: _Task) -> _Result:
         found = task(stopped.is_set)
         return lambda: found
 

@@ -32,7 +32,7 @@ from overdue_ml.jobs.assembly import Assembled, Assembly
 from overdue_ml.jobs.background import draw_background, write_background
 from overdue_ml.jobs.book import BookSource, InMemory, each_bucket
 from overdue_ml.jobs.engines import needs_processes, run_tasks, threads_of
-from overdue_ml.jobs.lists import facts_of_lists, write_lists
+from overdue_ml.jobs.lists import facts_of_lists
 from overdue_ml.jobs.output import write_json, write_parquet
 from overdue_ml.jobs.parts import Among, PartWriter, looks_at_everybody
 from overdue_ml.jobs.places import MANIFEST, sha256_of
@@ -93,7 +93,6 @@ class Run:
         ).write(whole, self.progress)  # fmt: skip
         if writer.among.background is not None:
             write_background(writer.among.background, whole)
-        write_lists(whole, made.lists, self.settings.reminders, self.as_of)
         _write_rejected(whole, self._rejected(parts, buckets))
         manifest = dict(self.identity) | self._manifest(made, facts, source)
         manifest |= facts_of_lists(made.lists, made.inputs, self.settings.reminders)
