@@ -210,7 +210,7 @@ def feature_rows(
     book = beside.book
     if book is None and beside.whole is not None:
         book = whole_book(beside.whole, np.unique(keys.day), names, registry, n_threads)
-    with records.connect() as con:
+    with records.session() as con:
         columns = _declared_columns(
             con, records, keys, [f for f in wanted if isinstance(f, Feature)], n_threads, beside.reader
         )

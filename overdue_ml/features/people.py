@@ -12,7 +12,6 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-import duckdb
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -22,6 +21,7 @@ from overdue_ml.features.engine import NEVER, Events
 from overdue_ml.features.program import FloatArray, IntArray
 from overdue_ml.features.rows import number_cells, sort_rows, sortable, text_codes
 from overdue_ml.records import Records
+from overdue_ml.records._sessions import open_session
 from overdue_ml.records.known import day_numbers, known_days, places_in
 
 
@@ -229,7 +229,7 @@ def _borrowings(records: Records) -> Rows:
         "told_day": told,
         "closed_day": table["closed_on"].cast(pa.int32()),
     }
-    with duckdb.connect() as con:
+    with open_session() as con:
         con.register("said", pa.table(said))
         shown = con.sql(_WITH_CLOSINGS).fetchnumpy()
     row = np.asarray(shown["row"], dtype=np.int64)

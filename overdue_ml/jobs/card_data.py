@@ -53,7 +53,7 @@ def read_card_data(records: Records, customer_ids: Iterable[str], as_of: dt.date
     CardData
     """
     kept = keep_customers(records, customer_ids)
-    with kept.connect() as con:
+    with kept.session() as con:
         con.execute("SET VARIABLE as_of = ?", [as_of])
         return CardData(
             statements=_statements(con, kept),

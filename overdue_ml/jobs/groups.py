@@ -51,7 +51,7 @@ def groups_of(records: Records, column: str, keys: pd.Index[Any]) -> pd.Categori
         }
     )
     opened = "AND (a.opened_on IS NULL OR a.opened_on <= w.as_of::DATE)" if table == "accounts" else ""
-    with records.connect() as con:
+    with records.session() as con:
         con.register("wanted", wanted)
         cells = con.sql(
             f"""

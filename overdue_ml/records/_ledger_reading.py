@@ -32,6 +32,7 @@ from overdue_ml.records._ledger import (
     Rows,
 )  # fmt: skip
 from overdue_ml.records._ledger_slices import missing_values, slice_rows
+from overdue_ml.records._sessions import open_session
 from overdue_ml.records.load import Records
 
 Source = Records | duckdb.DuckDBPyConnection | Mapping[str, pa.Table]
@@ -118,7 +119,7 @@ def _connected(source: Source) -> Iterator[tuple[duckdb.DuckDBPyConnection, Mapp
         yield source, {}
         return
     tables = source.tables if isinstance(source, Records) else source
-    with duckdb.connect() as con:
+    with open_session() as con:
         for name in _REQUIRED.keys() & tables.keys():
             con.register(name, tables[name])
         yield con, tables

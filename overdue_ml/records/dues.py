@@ -184,7 +184,7 @@ def _statement_dues(records: Records, as_of: dt.date) -> pd.DataFrame:
         return f"s.{name}" if name in present else f"CAST(NULL AS {kind})"
 
     known = known_on_sql(records, "statements", "statement_date", "s")
-    with records.connect() as con:
+    with records.session() as con:
         con.execute("SET VARIABLE as_of = ?", [as_of])
         # Sums in a fixed order: their last bit must not hang on threads.
         frame: pd.DataFrame = con.sql(

@@ -161,7 +161,7 @@ def _technical(records: Records, as_of: dt.date, days: int) -> pa.ChunkedArray:
             where="technical_days",
             next_step="add the column 'technical' to payments, or leave technical_days empty",
         )
-    with records.connect() as con:
+    with records.session() as con:
         con.execute("SET VARIABLE as_of = ?", [as_of])
         table = con.sql(
             f"""SELECT DISTINCT a.customer_id FROM payments p JOIN accounts a USING (account_id)

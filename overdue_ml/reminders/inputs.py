@@ -154,7 +154,7 @@ def _covered(records: Records, as_of: dt.date, dues: pd.DataFrame) -> pd.Series:
     if not asked or "due_date" not in present:
         return nobody
     ratio, amount = records.config.tolerance_ratio, records.config.tolerance_amount
-    with records.connect() as con:
+    with records.session() as con:
         con.execute("SET VARIABLE as_of = ?", [as_of])
         # Whole units, as settlement counts: sums are exact whatever their order.
         frame: pd.DataFrame = con.sql(
@@ -207,7 +207,7 @@ def _recent_contacts(records: Records, as_of: dt.date, config: RemindersConfig) 
     if outcomes is not None and "outcome" in present:
         told = "nullif(lower(trim(c.outcome)), '')"
         kept.append(f"({told} IS NULL OR list_contains(getvariable('outcomes'), {told}))")
-    with records.connect() as con:
+    with records.session() as con:
         con.execute("SET VARIABLE as_of = ?", [as_of])
         con.execute("SET VARIABLE outcomes = ?::VARCHAR[]", [[o.strip().lower() for o in outcomes or []]])
         known = known_on_sql(records, "contacts", alias="c")
