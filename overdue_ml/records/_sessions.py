@@ -7,6 +7,7 @@ own; nothing else may be made here.
 
 from __future__ import annotations
 
+import atexit
 import os
 
 import duckdb
@@ -28,3 +29,11 @@ def open_session() -> duckdb.DuckDBPyConnection:
             # Closed, or of no use any more after an error of its own.
             _OPEN.pop(process, None)
     return _OPEN.setdefault(process, duckdb.connect()).cursor()
+
+
+@atexit.register
+def _close() -> None:
+    """While the interpreter is whole: later its library would complain of connections that nobody closed."""
+    found = _OPEN.pop(os.getpid(), None)
+    if found is not None:
+        found.close()

@@ -64,3 +64,12 @@ def test_threads_side_by_side():
 
     with ThreadPoolExecutor(8) as pool:
         assert list(pool.map(ask, range(200))) == [1000 * n for n in range(200)]
+
+
+def test_it_is_closed_when_the_process_ends():
+    open_session().close()
+    (found,) = _sessions._OPEN.values()
+    _sessions._close()
+    with pytest.raises(duckdb.Error):
+        found.execute("SELECT 1")
+    _sessions._close()
