@@ -104,7 +104,12 @@ def test_contributions_have_the_same_bytes_from_any_parts(tmp_path, n_parts, mon
     )
     assert (tmp_path / "parts.parquet").read_bytes() == (tmp_path / "whole.parquet").read_bytes()
     assert pq.read_table(tmp_path / "parts.parquet").to_pydict() == whole.to_pydict()
-    assert pq.ParquetFile(tmp_path / "parts.parquet").num_row_groups == 6
+    written = pq.ParquetFile(tmp_path / "parts.parquet").metadata
+    assert written.num_row_groups == 6
+    # What every reader of Parquet knows, also one of some years ago.
+    for column in (written.row_group(0).column(i) for i in range(written.num_columns)):
+        assert set(column.encodings) <= {"PLAIN", "RLE"}
+        assert column.compression == "SNAPPY"
 
 
 @pytest.mark.skipif(not Path("/proc/self/maps").exists(), reason="needs Linux")
