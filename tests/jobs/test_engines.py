@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import importlib.metadata
 import json
@@ -407,19 +408,23 @@ class TestWaiting:
     @pytest.mark.parametrize("settings", ENGINES[1:], indirect=True)
     def test_workers_that_get_nothing_done(self, settings, tmp_path):
         def task(number):
+            # Whichever is begun first: Spark's jobs come from threads, in any order.
+            with contextlib.suppress(FileExistsError):
+                (tmp_path / "first").touch(exist_ok=False)
+                return {"number": number}
             # Until the test is over.
             for _ in range(900):
-                if not number or (tmp_path / "over").exists():
+                if (tmp_path / "over").exists():
                     break
                 time.sleep(0.1)
             return {"number": number}
 
         assert len(list(run_tasks(dict.fromkeys, [[1], [2]], settings))) == 2
         # Long enough for the first one also where the machine is busy.
-        results = run_tasks(task, range(4), settings.model_copy(update={"wait_seconds": 25}))
+        results = run_tasks(task, range(4), settings.model_copy(update={"wait_seconds": 15}))
         try:
-            assert next(results) == {"number": 0}
-            with pytest.raises(ResourceError, match="no bucket was finished in 25 s"):
+            assert next(results)["number"] in range(4)
+            with pytest.raises(ResourceError, match="no bucket was finished in 15 s"):
                 next(results)
         finally:
             (tmp_path / "over").touch()
