@@ -6,12 +6,15 @@ import datetime as dt
 import errno
 import json
 import os
+import resource
 import shutil
 import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
 
+import duckdb
+import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -348,6 +351,47 @@ def test_what_a_disk_says_in_any_verb_is_one_sentence(
     assert (found, out) == (6, "")
     assert os.strerror(code) in sentence(err)
     assert f"[{tmp_path / 'x'}]" in sentence(err)
+
+
+def test_a_disk_that_is_full_where_duckdb_writes_is_one_sentence(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """A limit on the size of files stands for it, and one on what DuckDB may put on a disk."""
+
+    def write(*_args: object, **_options: object) -> None:
+        with duckdb.connect() as con:
+            con.execute(f"COPY (SELECT random() AS a FROM range(1000000)) TO '{tmp_path / 'x.parquet'}'")
+
+    monkeypatch.setattr("overdue_ml.jobs.validate.run_validate", write)
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 20, before[1]))
+    try:
+        code, out, err = run(capsys, "validate", "--records", tmp_path)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert (code, out) == (6, "")
+    for part in ("cannot be used: IO Error", os.strerror(errno.EFBIG), str(tmp_path / "x.parquet")):
+        assert part in sentence(err)
+
+
+def test_memory_that_does_not_suffice_is_one_sentence(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    def sort(*_args: object, **_options: object) -> None:
+        with duckdb.connect() as con:
+            con.execute(f"SET memory_limit = '30MB'; SET temp_directory = '{tmp_path}'")
+            con.execute("SET max_temp_directory_size = '1MB'")
+            con.execute("SELECT hash(i)::VARCHAR AS a, random() FROM range(3000000) t(i) ORDER BY a")
+
+    def allocate(*_args: object, **_options: object) -> None:
+        np.empty(1 << 58, dtype=np.int8)
+
+    for fail, words in [(sort, "Out of Memory"), (allocate, "Unable to allocate 256. PiB")]:
+        monkeypatch.setattr("overdue_ml.jobs.validate.run_validate", fail)
+        code, out, err = run(capsys, "validate", "--records", tmp_path)
+        assert (code, out) == (6, "")
+        for part in ("memory does not suffice", words, "customers at a time", "run again"):
+            assert part in sentence(err)
 
 
 @pytest.mark.parametrize("error", [ConnectionResetError(errno.ECONNRESET, "reset"), OSError("no number")])

@@ -24,6 +24,8 @@ _DISK = {
     errno.EROFS, errno.ESTALE,
 }  # fmt: skip
 
+_MEND = "mend that, then run again; what was finished before is untouched"
+
 
 def run(arguments: list[str] | None = None) -> int:
     """Run one command and return its exit code; every foreseen error is one sentence on standard error.
@@ -37,21 +39,47 @@ def run(arguments: list[str] | None = None) -> int:
         app(arguments)
     except OverdueMLError as error:
         return _told(error)
-    except OSError as error:
-        # pyarrow gives some of them without a number.
-        if error.errno not in _DISK and not isinstance(error, FileNotFoundError | PermissionError):
-            raise
-        return _told(
-            ResourceError(
-                f"a file or folder cannot be used: {error.strerror or f'{type(error).__name__}: {error}'}",
-                where=None if error.filename is None else str(error.filename),
-                next_step="mend that, then run again; what was finished before is untouched",
-            )
-        )
     except SystemExit as leave:
         # Typer ends every command so: 0 when it is done, 2 for words it does not understand.
         return leave.code if isinstance(leave.code, int) else int(leave.code is not None)
+    except Exception as error:
+        refused = _refusal(error)
+        if refused is None:
+            raise
+        return _told(refused)
     return 0
+
+
+def _refusal(error: Exception) -> ResourceError | None:
+    """What the machine refused, in the words of whichever library met it; None for a bug."""
+    # It is loaded already if it is what was refused.
+    duckdb = sys.modules.get("duckdb")
+    if isinstance(error, OSError):
+        # pyarrow gives some of them without a number.
+        if error.errno not in _DISK and not isinstance(error, FileNotFoundError | PermissionError):
+            return None
+        return ResourceError(
+            f"a file or folder cannot be used: {error.strerror or f'{type(error).__name__}: {error}'}",
+            where=None if error.filename is None else str(error.filename),
+            next_step=_MEND,
+        )
+    if duckdb is not None and isinstance(error, duckdb.IOException):
+        return ResourceError(f"a file or folder cannot be used: {_first_line(error)}", next_step=_MEND)
+    # DuckDB's is also for a disk too small for what memory does not hold.
+    if isinstance(error, MemoryError) or (
+        duckdb is not None and isinstance(error, duckdb.OutOfMemoryException)
+    ):
+        return ResourceError(
+            f"memory does not suffice: {_first_line(error)}",
+            expected="more of it, or fewer customers at a time (smaller buckets, fewer workers)",
+            next_step=_MEND,
+        )
+    return None
+
+
+def _first_line(error: Exception) -> str:
+    lines = str(error).splitlines() or [type(error).__name__]
+    return lines[0].rstrip(".")
 
 
 def _told(error: OverdueMLError) -> int:
