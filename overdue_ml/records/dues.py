@@ -25,6 +25,7 @@ _COLUMNS = {
     "dpd": "float64",
     "paid_due_date": _DAY,
     "overdue_amount": "float64",
+    "covered_due_date": _DAY,
 }
 
 
@@ -96,6 +97,8 @@ class InstalmentDues:
                 "dpd": owed[:, DPD].astype(np.float64),
                 "paid_due_date": _dates(owed[:, PAID_AHEAD]),
                 "overdue_amount": owed[:, OVERDUE] / UNITS,
+                # What is settled is not due any more.
+                "covered_due_date": np.full(len(owed), np.datetime64("NaT"), dtype=_DAY),
             },
             index=_index(self._ids.filter(pa.array(known))),
         )
@@ -112,7 +115,9 @@ def compute_next_due(
 
     The latest known statement of an account decides, and its instalments if it has any. A statement's
     due amount is its minimum due, or the balance where the records have no minimum; balances in credit
-    owe nothing. An instalment's is what it is short by, and what is settled already is not due.
+    owe nothing. It stays due however much was paid since, but a date on which something is open comes before
+    one that payments cover, and that before one on which nothing is asked for: an unused card must not hide
+    the loan beside it. An instalment's is what it is short by, and what is settled already is not due.
 
     Parameters
     ----------
@@ -126,10 +131,13 @@ def compute_next_due(
     Returns
     -------
     pandas.DataFrame
-        Indexed by customer_id: next_due_date (the earliest due date after ``as_of``; null if none),
+        Indexed by customer_id: next_due_date (the earliest due date after ``as_of`` on which something is
+        open; if nothing is, the earliest on which something was asked for, else the earliest; null if none),
         due_amount (due on that date), exposure_amount (all balances, and all that instalments are short
         by), dpd (worst account, days), paid_due_date (the earliest due date after ``as_of`` of an instalment
-        that is settled already; null if none), overdue_amount (what is due of everything that is past due).
+        that is settled already, or of statements that payments cover where the next due date is a later one;
+        null if none), overdue_amount (what is due of everything that is past due), covered_due_date (the next
+        due date if payments since the statements cover all that is asked for on it; null if not).
         A customer without a known statement or instalment has no row.
 
     Raises
@@ -154,7 +162,14 @@ def _together(one: pd.DataFrame, other: pd.DataFrame) -> pd.DataFrame:
     """What customers owe of two kinds."""
     ids = one.index.union(other.index).sort_values()
     one, other = one.reindex(ids), other.reindex(ids)
-    next_due = _least(one["next_due_date"], other["next_due_date"])
+    covered = one["covered_due_date"]
+    still_open = _least(*(part["next_due_date"].where(part["due_amount"] > 0) for part in (
+        one.assign(next_due_date=one["next_due_date"].where(covered.isna())), other
+    )))  # fmt: skip
+    any_date = _least(one["next_due_date"], other["next_due_date"])
+    next_due = still_open.fillna(covered).fillna(any_date)
+    passed = _least(one["paid_due_date"], covered)
+    passed = passed.where(passed < still_open)
     due = [part["due_amount"].where(part["next_due_date"] == next_due, 0.0) for part in (one, other)]
     sums = {
         name: one[name].fillna(0.0) + other[name].fillna(0.0)
@@ -166,8 +181,9 @@ def _together(one: pd.DataFrame, other: pd.DataFrame) -> pd.DataFrame:
             "due_amount": due[0] + due[1],
             "exposure_amount": sums["exposure_amount"],
             "dpd": np.fmax(one["dpd"], other["dpd"]),
-            "paid_due_date": _least(one["paid_due_date"], other["paid_due_date"]),
+            "paid_due_date": _least(passed, other["paid_due_date"]),
             "overdue_amount": sums["overdue_amount"],
+            "covered_due_date": covered.where(still_open.isna()),
         }
     )
 
@@ -189,8 +205,8 @@ def _statement_dues(records: Records, as_of: dt.date) -> pd.DataFrame:
         # Sums in a fixed order: their last bit must not hang on threads.
         frame: pd.DataFrame = con.sql(
             f"""
-            WITH dues AS (
-                SELECT a.customer_id, {col("due_date", "DATE")} AS due_date,
+            WITH latest AS (
+                SELECT a.account_id, a.customer_id, s.statement_date, {col("due_date", "DATE")} AS due_date,
                     greatest(coalesce({col("minimum_due_amount", "DOUBLE")},
                                       {col("balance_amount", "DOUBLE")}), 0) AS due_amount,
                     greatest({col("balance_amount", "DOUBLE")}, 0) AS exposure_amount,
@@ -198,22 +214,48 @@ def _statement_dues(records: Records, as_of: dt.date) -> pd.DataFrame:
                 FROM accounts a JOIN statements s USING (account_id)
                 WHERE {known} <= getvariable('as_of') AND a.customer_id IS NOT NULL
                 QUALIFY row_number() OVER (PARTITION BY a.account_id ORDER BY s.statement_date DESC) = 1
+            ), dues AS (
+                SELECT latest.*, due_date > getvariable('as_of') AND due_amount > 0 AS is_asked,
+                    {_is_covered(records)} AS is_covered
+                FROM latest
+            ), dates AS (
+                SELECT customer_id, min(due_date) FILTER (is_asked AND NOT is_covered) AS open_date,
+                    min(due_date) FILTER (is_asked) AS asked_date,
+                    min(due_date) FILTER (due_date > getvariable('as_of')) AS any_date
+                FROM dues GROUP BY customer_id
             ), upcoming AS (
-                SELECT *, min(due_date) FILTER (WHERE due_date > getvariable('as_of'))
-                    OVER (PARTITION BY customer_id) AS next_due_date
-                FROM dues
+                SELECT *, coalesce(open_date, asked_date, any_date) AS next_due_date
+                FROM dues JOIN dates USING (customer_id)
             )
             SELECT customer_id, any_value(next_due_date) AS next_due_date,
                 coalesce(sum(due_amount ORDER BY due_amount) FILTER (WHERE due_date = next_due_date), 0.0)
                     AS due_amount,
                 coalesce(sum(exposure_amount ORDER BY exposure_amount), 0.0) AS exposure_amount,
-                max(dpd) AS dpd, CAST(NULL AS DATE) AS paid_due_date,
-                coalesce(sum(due_amount ORDER BY due_amount) FILTER (WHERE dpd > 0), 0.0) AS overdue_amount
+                max(dpd) AS dpd,
+                any_value(asked_date) FILTER (asked_date < open_date) AS paid_due_date,
+                coalesce(sum(due_amount ORDER BY due_amount) FILTER (WHERE dpd > 0), 0.0) AS overdue_amount,
+                any_value(asked_date) FILTER (open_date IS NULL) AS covered_due_date
             FROM upcoming GROUP BY customer_id ORDER BY customer_id
             """
         ).df()
     frame.index = _index(frame.pop("customer_id"))
     return frame.astype(_COLUMNS)
+
+
+def _is_covered(records: Records) -> str:
+    """SQL for whether payments since the latest statement of an account cover what it asks for.
+
+    In whole units, as settlement counts: sums are exact whatever their order.
+    """
+    if "payments" not in records:
+        return "false"
+    due = f"round(latest.due_amount * {UNITS})"
+    ratio, amount = records.config.tolerance_ratio, records.config.tolerance_amount
+    return f"""{due} - coalesce((
+            SELECT sum(round(p.amount * {UNITS})) FROM payments p
+            WHERE p.account_id = latest.account_id AND p.paid_on > latest.statement_date
+                AND {known_on_sql(records, "payments", alias="p")} <= getvariable('as_of')
+        ), 0) <= greatest(round({amount!r} * {UNITS}), round({due} * {ratio!r}))"""
 
 
 def _index(ids: Any) -> pd.Index:

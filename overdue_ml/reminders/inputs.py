@@ -13,7 +13,6 @@ from overdue_ml.config import RemindersConfig
 from overdue_ml.errors import ConfigError
 from overdue_ml.records import Records, compute_next_due
 from overdue_ml.records.facts import known_on_sql
-from overdue_ml.records.settlement import UNITS
 from overdue_ml.reminders.eligibility import column_of, find_excluded
 
 _DAY: Final = "datetime64[s]"
@@ -27,8 +26,8 @@ class ReminderInputs:
     ----------
     as_of : datetime.date
     people : pandas.DataFrame
-        customer_id, exclusion (the first rule that holds), paid_due_date (of an instalment that is settled
-        already), covered_due_date (of a statement whose amount due has been paid already), timezone and
+        customer_id, exclusion (the first rule that holds), paid_due_date and
+        covered_due_date (as :func:`~overdue_ml.records.compute_next_due` tells them), timezone and
         channel (the customer's own). Only customers with any of these, sorted by customer_id.
     contacts : pandas.DataFrame
         customer_id, contacted_on, n: effective contacts by day, of the days that the config looks back;
@@ -111,7 +110,7 @@ def collect_inputs(
     columns = {
         "exclusion": excluded,
         "paid_due_date": dues["paid_due_date"].dropna().astype(_DAY),
-        "covered_due_date": _covered(records, as_of, dues),
+        "covered_due_date": dues["covered_due_date"].dropna().astype(_DAY),
         "timezone": _of_customer(records, config.hours.timezone_column, "hours.timezone_column"),
         "channel": _of_customer(records, config.channel_column, "channel_column"),
     }
@@ -139,56 +138,6 @@ def _of_customer(records: Records, column: str | None, setting: str) -> pd.Serie
     ids = records.tables["customers"].column("customer_id").to_pandas()
     told = pd.Series(cells.to_numpy(), index=pd.Index(ids, dtype="str")).dropna().astype("str").str.strip()
     return told[told != ""]
-
-
-def _covered(records: Records, as_of: dt.date, dues: pd.DataFrame) -> pd.Series:
-    """Next due date of customers who have paid since their statements what these ask for on it.
-
-    Whether an instalment is paid is for settlement to say: who owes one on that date is left out.
-    """
-    nobody = pd.Series([], index=pd.Index([], dtype="str"), dtype=_DAY)
-    if "payments" not in records or "statements" not in records:
-        return nobody
-    present = set(records.columns("statements"))
-    asked = [f"s.{c}" for c in ("minimum_due_amount", "balance_amount") if c in present]
-    if not asked or "due_date" not in present:
-        return nobody
-    ratio, amount = records.config.tolerance_ratio, records.config.tolerance_amount
-    with records.session() as con:
-        con.execute("SET VARIABLE as_of = ?", [as_of])
-        # Whole units, as settlement counts: sums are exact whatever their order.
-        frame: pd.DataFrame = con.sql(
-            f"""
-            WITH latest AS (
-                SELECT s.account_id, s.statement_date, s.due_date,
-                    round(greatest(coalesce({", ".join(asked)}), 0) * {UNITS}) AS due
-                FROM statements s
-                WHERE {known_on_sql(records, "statements", alias="s")} <= getvariable('as_of')
-                QUALIFY row_number() OVER (PARTITION BY s.account_id ORDER BY s.statement_date DESC) = 1
-            ), paid AS (
-                SELECT l.account_id, sum(round(p.amount * {UNITS})) AS paid
-                FROM latest l JOIN payments p ON p.account_id = l.account_id AND p.paid_on > l.statement_date
-                WHERE {known_on_sql(records, "payments", alias="p")} <= getvariable('as_of')
-                GROUP BY l.account_id
-            ), upcoming AS (
-                SELECT a.customer_id, l.due_date, l.due, coalesce(paid.paid, 0) AS paid,
-                    min(l.due_date) OVER (PARTITION BY a.customer_id) AS next_due_date
-                FROM accounts a JOIN latest l USING (account_id) LEFT JOIN paid USING (account_id)
-                WHERE l.due_date > getvariable('as_of')
-            )
-            SELECT customer_id, any_value(next_due_date) AS covered_due_date, sum(due) / {UNITS} AS due_amount
-            FROM upcoming WHERE due_date = next_due_date GROUP BY customer_id
-            HAVING sum(due) > 0
-                AND bool_and(due - paid <= greatest(round({amount!r} * {UNITS}), round(due * {ratio!r})))
-            ORDER BY customer_id
-            """
-        ).df()
-    covered = frame.set_index("customer_id").astype({"covered_due_date": _DAY})
-    if "instalments" in records:
-        owed = dues["due_amount"].reindex(covered.index)
-        # Amounts are cut to units of their own; half a cent tells an instalment from that.
-        covered = covered[(owed - covered["due_amount"]).abs() < 0.005]
-    return covered["covered_due_date"]
 
 
 def _recent_contacts(records: Records, as_of: dt.date, config: RemindersConfig) -> pd.DataFrame:

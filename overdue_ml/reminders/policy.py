@@ -73,8 +73,8 @@ def is_due(day: Days, scored: Scored, config: RemindersConfig) -> Bools:
 def is_paid(scored: Scored, known: Known, config: RemindersConfig, due: Bools) -> Bools:
     """Whether what the run would remind of has been paid.
 
-    An instalment that is settled is not due any more, so the scores name a later due date or none; the
-    customer is reminded of that one if its time has come. A statement stays due however much was paid
+    The scores name a later due date where one is open; the customer is reminded of that one if its time has
+    come. An instalment that is settled is not due any more. A statement stays due however much was paid
     since, so it is paid if the payments cover it.
     """
     settled = is_due(known.paid_due, scored, config) & ~due

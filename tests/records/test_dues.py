@@ -19,7 +19,8 @@ def told(records, as_of):
     assert frame.index.name == "customer_id"
     assert frame.index.is_monotonic_increasing
     assert list(frame) == [
-        "next_due_date", "due_amount", "exposure_amount", "dpd", "paid_due_date", "overdue_amount"
+        "next_due_date", "due_amount", "exposure_amount", "dpd", "paid_due_date", "overdue_amount",
+        "covered_due_date",
     ]  # fmt: skip
     return {
         row.Index: (
@@ -59,6 +60,33 @@ def test_the_earlier_of_two_due_dates_counts(five):
     assert told(five.records, "2024-05-10")["BEN"] == ("2024-05-20", 300, 700, 60)
     # B2's statement of 15 May: a minimum of 0 and a balance of 0, due on 4 June; B1's April is past.
     assert told(five.records, "2024-05-20")["BEN"] == ("2024-06-04", 0, 300, 0)
+
+
+def test_a_card_that_asks_for_nothing_does_not_hide_one_that_does(five):
+    # As of 31 May B2 asks for nothing by 4 June, B1 for its balance of 100 by 20 June.
+    assert told(five.records, "2024-05-31")["BEN"] == ("2024-06-20", 100, 100, 0)
+
+
+def test_what_is_paid_since_comes_after_what_is_open(five):
+    """Ben's B2 asks for 40 by 10 May, his B1 for 300 by 20 May."""
+    payment = {"payment_id": "P1", "account_id": "B2", "paid_on": "2024-05-02", "amount": 40.0}
+
+    def on(day, **other):
+        frames = five.frames | {"payments": pd.DataFrame([payment | other])}
+        row = compute_next_due(load_records(frames), dt.date.fromisoformat(day)).loc["BEN"]
+        dates = ("next_due_date", "paid_due_date", "covered_due_date")
+        return *(None if pd.isna(row[d]) else str(row[d].date()) for d in dates), row.due_amount
+
+    # The earlier one is covered: what is due next is the other, and the first is told apart.
+    assert on("2024-05-05") == ("2024-05-20", "2024-05-10", None, 300)
+    # Not before it is known, nor by less.
+    assert on("2024-05-05", known_on="2024-05-06") == ("2024-05-10", None, None, 40)
+    assert on("2024-05-05", amount=39.0) == ("2024-05-10", None, None, 40)
+    # The later one is paid: the earlier one is still due, and there is nothing to tell.
+    later = {"account_id": "B1", "amount": 300.0}
+    assert on("2024-05-05", **later) == ("2024-05-10", None, None, 40)
+    # Nothing else is due any more: it is the next date, and it is covered.
+    assert on("2024-05-11", **later) == ("2024-05-20", None, "2024-05-20", 300)
 
 
 def test_a_minimum_of_nothing_is_a_minimum(five):
@@ -224,21 +252,36 @@ def lender():
     accounts = tables["accounts"].to_pandas()
     cards = accounts.drop_duplicates("customer_id").iloc[::3]
     frames = {name: table.to_pandas() for name, table in tables.items()}
-    card_ids = "card-" + cards["customer_id"]
+    # Two cards each, of which a third asks for nothing.
+    owners = pd.concat([cards["customer_id"], cards["customer_id"]], ignore_index=True)
+    card_ids = [f"card-{n}-{owner}" for n, owner in enumerate(owners)]
     frames["accounts"] = pd.concat(
-        [accounts, pd.DataFrame({"account_id": card_ids, "customer_id": cards["customer_id"]})]
+        [accounts, pd.DataFrame({"account_id": card_ids, "customer_id": owners})], ignore_index=True
     )
     rng = np.random.default_rng(5)
     frames["statements"] = pd.DataFrame(
         {
             "account_id": card_ids,
             "statement_date": dt.date(2023, 11, 1),
-            "due_date": [dt.date(2023, 12, int(d)) for d in rng.integers(1, 20, len(cards))],
-            "balance_amount": rng.integers(-50, 500, len(cards)).astype(float),
-            "minimum_due_amount": rng.integers(0, 50, len(cards)).astype(float),
-            "dpd": rng.integers(0, 3, len(cards)),
+            "due_date": [dt.date(2023, 12, int(d)) for d in rng.integers(1, 20, len(owners))],
+            "balance_amount": rng.integers(-50, 500, len(owners)).astype(float),
+            "minimum_due_amount": np.maximum(rng.integers(-25, 50, len(owners)), 0).astype(float),
+            "dpd": rng.integers(0, 3, len(owners)),
         }
     )
+    # Half of them are paid: all, part, or on the day of the statement, which counts it.
+    paid = frames["statements"].sample(frac=0.5, random_state=5)
+    to_cards = pd.DataFrame(
+        {
+            "payment_id": "to-" + paid["account_id"],
+            "account_id": paid["account_id"],
+            "paid_on": rng.choice(
+                [dt.date(2023, 11, 1), dt.date(2023, 11, 9), dt.date(2023, 11, 15)], len(paid)
+            ),
+            "amount": np.maximum(paid["minimum_due_amount"] - rng.choice([0.0, 0.0, 5.0], len(paid)), 1.0),
+        }
+    )
+    frames["payments"] = pd.concat([frames["payments"], to_cards], ignore_index=True)
     return load_records(frames)
 
 
@@ -251,13 +294,27 @@ def by_definition(records, as_of):
     cards = records.frame("statements")
     cards["customer_id"] = cards["account_id"].map(owner)
     cards = cards[pd.to_datetime(cards["statement_date"]) <= day]
+    payments = records.frame("payments")
+    paid_on = pd.to_datetime(payments["paid_on"])
     found = {}
     for customer in sorted({*facts["customer_id"], *cards["customer_id"]}):
         own, card = facts[facts["customer_id"] == customer], cards[cards["customer_id"] == customer]
         dates, still = pd.to_datetime(own["due_date"]), ~own["is_settled"].astype(bool)
-        ahead = [*dates[still & (dates > day)], *(d for d in pd.to_datetime(card["due_date"]) if d > day)]
-        due = min(ahead, default=pd.NaT)
-        paid = dates[~still & (dates > day) & (own["amount_due"] > 0)]
+        still_open, asked = [*dates[still & (dates > day)]], []
+        for row in card.itertuples():
+            since = payments[
+                (payments["account_id"] == row.account_id)
+                & (paid_on > pd.Timestamp(row.statement_date))
+                & (paid_on <= day)
+            ]
+            if pd.Timestamp(row.due_date) > day and row.minimum_due_amount > 0:
+                covers = since["amount"].sum() >= row.minimum_due_amount
+                (asked if covers else still_open).append(pd.Timestamp(row.due_date))
+        any_date = [d for d in pd.to_datetime(card["due_date"]) if d > day]
+        due = min(still_open or asked or any_date, default=pd.NaT)
+        paid = [*dates[~still & (dates > day) & (own["amount_due"] > 0)]]
+        if still_open and asked and min(asked) < due:
+            paid.append(min(asked))
         short = own["shortfall_amount"]
         found[customer] = {
             "next_due_date": due,
@@ -265,12 +322,15 @@ def by_definition(records, as_of):
             + card["minimum_due_amount"][pd.to_datetime(card["due_date"]) == due].sum(),
             "exposure_amount": short.sum() + card["balance_amount"].clip(lower=0).sum(),
             "dpd": max([*np.where(still, (day - dates).dt.days, 0), *card["dpd"], 0]),
-            "paid_due_date": paid.min() if len(paid) else pd.NaT,
+            "paid_due_date": min(paid, default=pd.NaT),
             "overdue_amount": short[still & (dates < day)].sum()
             + card["minimum_due_amount"][card["dpd"] > 0].sum(),
+            "covered_due_date": due if asked and not still_open else pd.NaT,
         }
     frame = pd.DataFrame.from_dict(found, orient="index")
-    return frame.astype({"next_due_date": "datetime64[us]", "paid_due_date": "datetime64[us]", "dpd": float})
+    return frame.astype(
+        dict.fromkeys([c for c in frame if c.endswith("date")], "datetime64[us]") | {"dpd": float}
+    )
 
 
 @pytest.mark.parametrize("as_of", [dt.date(2023, 3, 7), dt.date(2023, 11, 20)])
@@ -279,6 +339,7 @@ def test_by_definition(lender, as_of):
     expected = by_definition(lender, as_of)
     assert expected["paid_due_date"].notna().any()
     assert (expected["overdue_amount"] > 0).any()
+    assert expected["covered_due_date"].notna().any() == (as_of.month == 11)
     pd.testing.assert_frame_equal(found, expected, check_names=False, check_index_type=False)
 
 

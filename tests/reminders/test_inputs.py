@@ -84,10 +84,13 @@ def test_posting_lag_of_a_payment_towards_a_statement():
 @pytest.mark.parametrize(
     ("statements", "paid", "found"),
     [
-        # All that is due on the day must be paid; what is due later may wait.
+        # All that is due on the day must be paid; what is due later is what is due next then.
         ([CARD, ("a2", "2024-01-22", "2024-02-05", 50.0, 50.0)], ["a1"], None),
         ([CARD, ("a2", "2024-01-22", "2024-02-05", 50.0, 50.0)], ["a1", "a2"], "2024-02-05"),
-        ([CARD, ("a2", "2024-01-22", "2024-02-06", 50.0, 50.0)], ["a1"], "2024-02-05"),
+        ([CARD, ("a2", "2024-01-22", "2024-02-06", 50.0, 50.0)], ["a1"], None),
+        ([CARD, ("a2", "2024-01-22", "2024-02-06", 50.0, 50.0)], ["a1", "a2"], "2024-02-05"),
+        ([CARD, ("a2", "2024-01-22", "2024-02-06", 0.0, 50.0)], ["a1"], "2024-02-05"),
+        ([CARD, ("a2", "2024-01-22", "2024-02-04", 0.0, 50.0)], ["a1"], "2024-02-05"),
         ([CARD, ("a2", "2024-01-22", "2024-02-04", 50.0, 50.0)], ["a1"], None),
         # The latest statement decides, and is known in February only.
         ([CARD, ("a1", "2024-02-01", "2024-02-20", 90.0, 90.0)], ["a1"], "2024-02-05"),
@@ -108,7 +111,12 @@ def test_what_a_payment_of_100_covers(statements, paid, found):
 
 @pytest.mark.parametrize(
     ("due_date", "amount", "is_covered"),
-    [("2024-02-05", 100.0, False), ("2024-02-05", 0.0, True), ("2024-02-10", 100.0, True)],
+    [
+        ("2024-02-05", 100.0, False),
+        ("2024-02-05", 0.0, True),
+        ("2024-02-10", 100.0, False),
+        ("2024-02-03", 0.0, True),
+    ],
 )
 def test_a_card_that_is_paid_beside_a_loan_that_is_not(due_date, amount, is_covered):
     loan = pd.DataFrame(
@@ -116,6 +124,11 @@ def test_a_card_that_is_paid_beside_a_loan_that_is_not(due_date, amount, is_cove
     )
     records = cards([CARD], [("a1", "2024-01-25", 40.0, None)], accounts=["a2"], instalments=loan)
     assert covered(records) == ({"a": "2024-02-05"} if is_covered else {})
+    due = compute_next_due(records, AS_OF).loc["a"]
+    assert str(due["next_due_date"].date()) == ("2024-02-05" if is_covered else due_date)
+    # What was paid is told apart from what is due next, if that is later.
+    passed = None if pd.isna(due["paid_due_date"]) else str(due["paid_due_date"].date())
+    assert passed == ("2024-02-05" if due_date == "2024-02-10" else None)
 
 
 def loans(**tables):
