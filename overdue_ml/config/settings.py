@@ -258,9 +258,7 @@ class EvaluationConfig(_Settings):
     Parameters
     ----------
     n_boot : int
-        Bootstrap resamples of the intervals; 0 for none.
-    level : float
-        Coverage of the intervals.
+        Bootstrap resamples of the 95 % intervals; 0 for none.
     top : list of float
         Shares of the ranked list at which capture and lift are read.
     lang : {'en', 'zh'}
@@ -281,7 +279,6 @@ class EvaluationConfig(_Settings):
     """
 
     n_boot: int = Field(default=200, ge=0)
-    level: float = Field(default=0.95, gt=0.0, lt=1.0)
     top: list[float] = [0.05, 0.1, 0.2]
     lang: Literal["en", "zh"] = "en"
     segments: list[str] | None = None
