@@ -56,11 +56,11 @@ def top_reasons(by_reason: pd.DataFrame, n: int = 4) -> pd.DataFrame:
     matrix = by_reason.to_numpy()
     # Stable, so that equal contributions keep the order of the codes on every run.
     order = np.argsort(-matrix, axis=1, kind="stable")
-    codes = np.array(by_reason.columns)
+    codes = by_reason.columns.astype("str").array
     found: dict[str, object] = {}
     for i in range(n):
         if i < matrix.shape[1]:
-            found[f"reason_{i + 1}_code"] = codes[order[:, i]]
+            found[f"reason_{i + 1}_code"] = codes.take(order[:, i])
             found[f"reason_{i + 1}_contribution"] = np.take_along_axis(matrix, order[:, i : i + 1], axis=1)[
                 :, 0
             ]

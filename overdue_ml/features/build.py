@@ -400,13 +400,13 @@ def _sql_columns(
     found: dict[str, _Values] = {}
     if not features:
         return found
-    frame = keys.frame()
-    frame["row_number"] = np.arange(len(frame))
-    frame["as_of"] = frame["as_of"].dt.date
-    con.register("keys_frame", frame)
-    con.execute(
-        "CREATE OR REPLACE TEMP TABLE keys AS SELECT * REPLACE (CAST(as_of AS DATE) AS as_of) FROM keys_frame"
-    )
+    rows = {
+        "customer_id": pa.array(keys.frame()["customer_id"]),
+        "as_of": pa.array(keys.day.astype(np.int32)).cast(pa.date32()),
+        "row_number": np.arange(len(keys.day)),
+    }
+    con.register("keys_frame", pa.table(rows))
+    con.execute("CREATE OR REPLACE TEMP TABLE keys AS FROM keys_frame")
     for table in sorted({f.table for f in features}):
         here = [f for f in features if f.table == table]
         if table == "accounts":

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -32,10 +34,15 @@ class Keys:
         """Columns ``customer_id`` and ``as_of`` (datetime64[s]), one row a key."""
         return pd.DataFrame(
             {
-                "customer_id": pd.array(np.repeat(self.customer_ids, np.diff(self.start)), dtype="str"),
+                "customer_id": self._texts.repeat(np.diff(self.start)),
                 "as_of": self.day.astype("datetime64[D]").astype("datetime64[s]"),
             }
         )
+
+    @cached_property
+    def _texts(self) -> Any:
+        """The customers as pandas keeps text: made of Python's once, not whenever a frame is asked for."""
+        return pd.Series(self.customer_ids, dtype="str").array
 
     def places_of(self, customers: pa.Array | pa.ChunkedArray) -> IntArray:
         """Positions of some customers among those of the keys, -1 where they have none.

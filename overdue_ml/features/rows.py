@@ -63,7 +63,7 @@ def sort_rows(group: IntArray, keys: Sequence[IntArray]) -> IntArray | slice:
     if np.any(mine[1:] < mine[:-1]):
         by_group = np.argsort(mine, kind="stable")
         order, mine = order[by_group], mine[by_group]
-    moved = _sort_within(starts_of(mine), np.column_stack(keys).astype(np.int64, copy=False), order)
+    moved = _sort_within(starts_of(mine), np.stack(keys).astype(np.int64, copy=False), order)
     stands = not moved and len(order) == len(group) and np.array_equal(order, np.arange(len(order)))
     return slice(None) if stands else order
 
@@ -77,9 +77,9 @@ def starts_of(group: IntArray) -> IntArray:
 @nb.njit(cache=True, nogil=True)
 def _is_after(keys, one, other):  # type: ignore[no-untyped-def]
     """Whether a row stands after another; of equal ones the later in the table."""
-    for k in range(keys.shape[1]):
-        if keys[one, k] != keys[other, k]:
-            return keys[one, k] > keys[other, k]
+    for k in range(len(keys)):
+        if keys[k, one] != keys[k, other]:
+            return keys[k, one] > keys[k, other]
     return one > other
 
 

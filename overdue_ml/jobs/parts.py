@@ -162,7 +162,7 @@ def no_reasons(n: int, reasons: int) -> dict[str, Any]:
 
 def _reasons(contributions: Contributions, model: ScoringModel, config: ScoreConfig) -> dict[str, Any]:
     found = top_reasons(sum_by_reason(contributions.values, model.reasons), config.reasons)
-    return {str(name): found[name].to_numpy() for name in found.columns}
+    return {str(name): found[name].array for name in found.columns}
 
 
 def _scores(
@@ -186,7 +186,7 @@ def _scores(
             "log_odds": log_odds,
             "points": compute_points(p, config.points),
             "tier": assign_tiers(p, due_amount, config.tiers),
-            "next_due_date": pd.to_datetime(due["next_due_date"]).dt.date.to_numpy(),
+            "next_due_date": due["next_due_date"].to_numpy(),
             "due_amount": due_amount,
             "exposure_amount": due["exposure_amount"].fillna(0.0).to_numpy(),
             "expected_overdue_amount": p * due_amount,
@@ -325,7 +325,7 @@ def open_part(folder: Path, bucket: int, table: str) -> pa.Table | None:
 
 
 def score_table(scores: pd.DataFrame) -> pa.Table:
-    """Scores as Arrow has them; days are days also where nobody has one, of which pandas makes moments."""
+    """Scores as Arrow has them; days are days, of which pandas makes moments."""
     table = pa.Table.from_pandas(scores, preserve_index=False)
     place = table.column_names.index("next_due_date")
     return table.set_column(place, "next_due_date", table.column(place).cast(pa.date32()))

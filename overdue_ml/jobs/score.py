@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
-import pyarrow as pa
 
 from overdue_ml.config import ScoreConfig
 from overdue_ml.errors import FeatureMismatchError, NothingToScoreError
@@ -22,7 +21,7 @@ from overdue_ml.jobs.batch import Run, identity_of, nobody_known_on, parts_folde
 from overdue_ml.jobs.batch import ScoreSettings as ScoreSettings
 from overdue_ml.jobs.book import InMemory, open_book
 from overdue_ml.jobs.lists import check_lists
-from overdue_ml.jobs.parts import Among, read_part, score_records
+from overdue_ml.jobs.parts import Among, read_part, score_records, score_table
 from overdue_ml.jobs.places import MANIFEST as MANIFEST
 from overdue_ml.jobs.places import (
     building_folder,
@@ -154,7 +153,7 @@ def score_book(
     scored = score_records(records, as_of, model, config, among=among, progress=progress.advance)
     if scored is None or scored.contributions is None:
         raise nobody_known_on(as_of)
-    ranked = rank_scores(pa.Table.from_pandas(scored.scores, preserve_index=False)).to_pandas()
+    ranked = rank_scores(score_table(scored.scores)).to_pandas()
     return ranked, scored.features, scored.contributions
 
 
