@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import datetime as dt
+from dataclasses import replace
 from pathlib import Path
 
 from overdue_ml.config import RecordsConfig
 from overdue_ml.errors import ConfigError
 from overdue_ml.jobs.output import whole_folder, write_json, write_parquet
-from overdue_ml.records import ValidationReport, load_records
+from overdue_ml.records import ValidationReport, find_remarks, load_records
 from overdue_ml.records.validate import check_freshness
 from overdue_ml.reports import render_validation
 
@@ -48,7 +49,7 @@ def run_validate(
             expected="a new or empty folder, or one that 'validate' wrote",
         )
     records = load_records(source, config, strict=False)
-    report = records.report
+    report = replace(records.report, remarks=find_remarks(records.tables, config))
     if as_of is not None:
         report = check_freshness(report, records.tables, as_of, config.max_age_days)
     if out is not None:

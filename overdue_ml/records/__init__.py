@@ -4,6 +4,7 @@ from overdue_ml.records.buckets import Bucketed, bucket_of, is_bucketed, open_bu
 from overdue_ml.records.dues import InstalmentDues, compute_next_due
 from overdue_ml.records.histories import compute_histories, iter_histories
 from overdue_ml.records.load import Records, load_records
+from overdue_ml.records.remarks import Remark, find_remarks
 from overdue_ml.records.select import keep_customers
 from overdue_ml.records.settlement import SettlementRules, compute_facts
 from overdue_ml.records.settlement_sql import settle
@@ -17,6 +18,7 @@ __all__ = [
     "FreshnessResult",
     "InstalmentDues",
     "Records",
+    "Remark",
     "RuleResult",
     "SettlementRules",
     "TableResult",
@@ -25,6 +27,7 @@ __all__ = [
     "compute_facts",
     "compute_histories",
     "compute_next_due",
+    "find_remarks",
     "is_bucketed",
     "iter_histories",
     "keep_customers",

@@ -59,7 +59,7 @@ _PHRASES: dict[str, tuple[str, ...]] = {
     "received_on": ("date", "income date"),
     "reported_on": ("date", "report date"),
     "contacted_on": ("date", "contact date"),
-    "dpd": ("dates past due", "days past due", "date past due", "overdue days", "days late"),
+    "dpd": ("date past due", "overdue date", "date late"),
     "balance_amount": ("balance",),
     "principal_amount": ("principal", "account amount"),
     "credit_limit_amount": ("limit", "account limit"),
@@ -112,7 +112,7 @@ def suggest_mapping(source: Path, config: RecordsConfig | None = None) -> str:
             try:
                 stage(f"offered_{number}")
             except RecordsError as error:  # a folder may hold other things beside the tables
-                unread.append(f"# cannot be read: {_one_line(str(error))}")
+                unread.append(f"# cannot be read: {one_line(str(error))}")
                 continue
             staged[name] = f"offered_{number}"
             columns[name] = [str(r[0]) for r in con.execute(f"DESCRIBE {staged[name]}").fetchall()]
@@ -130,7 +130,7 @@ def suggest_mapping(source: Path, config: RecordsConfig | None = None) -> str:
             }
             lines += _table_lines(proposal, columns[proposal.origin], formats)
     used = {proposal.origin for proposal in proposals}
-    lines += [f"# not used: {_one_line(name)}" for name in columns if name not in used]
+    lines += [f"# not used: {one_line(name)}" for name in columns if name not in used]
     return "\n".join(lines + unread) + "\n"
 
 
@@ -241,7 +241,7 @@ def _table_lines(proposal: _Proposal, columns: list[str], formats: Mapping[str, 
     missing = [c.name for c in table.columns if c.required and c.name not in proposal.columns]
     lines += [f"      # {name}: required, and nothing is called like it" for name in missing]
     used = {theirs for theirs, _ in proposal.columns.values()}
-    rest = [_one_line(name) for name in columns if name not in used]
+    rest = [one_line(name) for name in columns if name not in used]
     return lines + ([f"      # not used: {', '.join(rest)}"] if rest else [])
 
 
@@ -255,5 +255,6 @@ def _scalar(text: str) -> str:
     return text if plain else json.dumps(text, ensure_ascii=True)
 
 
-def _one_line(text: str) -> str:
+def one_line(text: str) -> str:
+    """A name from a source, harmless on a terminal and in a comment."""
     return text if text.isprintable() else json.dumps(text, ensure_ascii=True)

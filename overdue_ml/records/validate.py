@@ -21,6 +21,7 @@ from overdue_ml.records._cells import Layout, create_cells, drop_cells, read_lay
 from overdue_ml.records._order import in_order
 from overdue_ml.records.contracts import CONTRACTS, Rule, Table, key_cells, table_rules
 from overdue_ml.records.mapping import quote_name
+from overdue_ml.records.remarks import Remark
 from overdue_ml.records.sources import Staged
 
 _KEYS_SHOWN = 5
@@ -101,6 +102,9 @@ class ValidationReport:
         The age from which on a table is stale.
     freshness : list of FreshnessResult
         One for each table whose events come regularly; empty without ``as_of``.
+    remarks : list of Remark
+        What to look at although nothing is rejected for it; filled by ``overdue-ml validate`` only, see
+        :func:`overdue_ml.records.remarks.find_remarks`.
     """
 
     max_rejected_share: float
@@ -109,6 +113,7 @@ class ValidationReport:
     as_of: dt.date | None = None
     max_age_days: int | None = None
     freshness: list[FreshnessResult] = field(default_factory=list)
+    remarks: list[Remark] = field(default_factory=list)
 
     @property
     def passed(self) -> bool:
@@ -132,6 +137,7 @@ class ValidationReport:
                 asdict(f) | {"newest": None if f.newest is None else f.newest.isoformat()}
                 for f in self.freshness
             ],
+            "remarks": [asdict(r) | {"first_keys": list(r.first_keys)} for r in self.remarks],
         }
 
     def raise_if_failed(self) -> None:
@@ -151,10 +157,13 @@ class ValidationReport:
                 f"{r.rule} {r.rows_rejected} (first: {', '.join(_clip(k) for k in r.first_keys[:3])})"
                 for r in broken[:3]
             )
+            step = "run 'overdue-ml validate' for the full report and the rejected rows"
+            if table.accepted > 0:
+                step += "; to go on without them, raise max_rejected_share in the records config"
             raise RecordsError(
                 f"{table.rejected} of {table.rows} rows of '{table.table}' were rejected "
                 f"({table.rejected_share:.2%}, limit {self.max_rejected_share:.2%}): {named}",
-                next_step="run 'overdue-ml validate' for the full report and the rejected rows",
+                next_step=step,
             )
 
 

@@ -360,6 +360,7 @@ class TestLimit:
         assert caught.value.exit_code == 3
         message = str(caught.value)
         assert "2 of 1000 rows of 'accounts' were rejected (0.20%, limit 0.10%)" in message
+        assert "raise max_rejected_share in the records config" in message
         assert "credit_limit_amount_out_of_range 2 (first: a0000, a0001)" in message
         assert "overdue-ml validate" in message
 
@@ -372,8 +373,9 @@ class TestLimit:
     def test_a_table_without_one_sound_row_fails_at_any_limit(self):
         frames = self.frames(0, of=5)
         frames["accounts"]["credit_limit_amount"] = -1.0
-        with pytest.raises(RecordsError, match="5 of 5 rows of 'accounts'"):
+        with pytest.raises(RecordsError, match="5 of 5 rows of 'accounts'") as caught:
             load_records(frames, RecordsConfig(max_rejected_share=1.0))
+        assert "max_rejected_share" not in str(caught.value), "no limit would help"
 
     def test_a_long_id_does_not_flood_the_message(self):
         frames = self.frames(2)
