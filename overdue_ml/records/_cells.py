@@ -34,6 +34,8 @@ _READABLE: dict[str, set[str]] = {
     "integer": {"VARCHAR"} | _NUMBERS,
     "boolean": {"VARCHAR", "BOOLEAN"} | _NUMBERS,
 }
+#: What DuckDB calls the type of a column that is null throughout.
+_NO_TYPE = '"NULL"'
 #: A decimal of no more digits is a whole number below 2**53 over a power of ten: its quotient is what
 #: reading the digits gives.
 _EXACT_DIGITS = 15
@@ -102,6 +104,33 @@ def _base_type(duckdb_type: str) -> str:
     return re.split(r"[(\[]", duckdb_type, maxsplit=1)[0].strip()
 
 
+def fitting_types(con: duckdb.DuckDBPyConnection, table: Table, types: Mapping[str, str]) -> dict[str, str]:
+    """The types of a raw table, where a column without a single value is of none and so fits any.
+
+    pandas makes floating numbers of what is empty throughout, dates and texts too.
+
+    Parameters
+    ----------
+    con : duckdb connection
+        Holds ``raw_<table>``.
+    table : Table
+    types : mapping of str to str
+        The DuckDB type of each column of the source.
+    """
+    fitting = dict(types)
+    for column in table.columns:
+        base = _base_type(types.get(column.name, _NO_TYPE))
+        is_foreign = base not in _READABLE[column.type] or (column.type == "text" and base in _FLOATS)
+        if base == _NO_TYPE or not is_foreign:
+            continue
+        name = quote_name(column.name)
+        empty = f"{name} IS NULL" + (f" OR isnan({name})" if base in _FLOATS else "")
+        query = f'SELECT coalesce(bool_and({empty}), true) FROM "raw_{table.name}"'
+        if con.sql(query).fetchall()[0][0]:
+            fitting[column.name] = _NO_TYPE
+    return fitting
+
+
 def read_layout(table: Table, types: Mapping[str, str], timezone: str) -> Layout:
     """Decide how each column of a raw table is read.
 
@@ -149,7 +178,7 @@ def drop_cells(con: duckdb.DuckDBPyConnection, layout: Layout) -> None:
 
 def _cell(table: str, column: Column, place: str, duckdb_type: str, timezone: str) -> Cell:
     base = _base_type(duckdb_type)
-    if base == '"NULL"':
+    if base == _NO_TYPE:
         return Cell(column, place, "CAST(NULL AS VARCHAR)", "true", f"CAST(NULL AS {SQL_TYPE[column.type]})")
     if base not in _READABLE[column.type]:
         reason = (

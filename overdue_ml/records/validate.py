@@ -17,7 +17,7 @@ import pyarrow.compute as pc
 
 from overdue_ml.config import RecordsConfig
 from overdue_ml.errors import RecordsError
-from overdue_ml.records._cells import Layout, create_cells, drop_cells, read_layout
+from overdue_ml.records._cells import Layout, create_cells, drop_cells, fitting_types, read_layout
 from overdue_ml.records._order import in_order
 from overdue_ml.records.contracts import CONTRACTS, Rule, Table, key_cells, table_rules
 from overdue_ml.records.mapping import quote_name
@@ -250,7 +250,9 @@ def validate_table(
     RecordsError
         If the table has no rows and should have, or a column is missing or of an unusable type.
     """
-    layout = read_layout(table, _present_columns(con, table), config.timezone)
+    with _reading(table):
+        types = fitting_types(con, table, _present_columns(con, table))
+    layout = read_layout(table, types, config.timezone)
     taken = next((name for name in layout.extras if name.casefold() == "rule"), None)
     if taken is not None:
         raise RecordsError(

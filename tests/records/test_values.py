@@ -137,6 +137,48 @@ def test_infinity_of_a_float_column_is_rejected_and_nan_is_missing(lender, broke
     assert records.tables["statements"].column("balance_amount").null_count == 1
 
 
+class TestColumnsWithoutAValue:
+    """What is empty throughout fits any type: pandas makes floating numbers of it."""
+
+    NAMES = (
+        ("accounts", "closed_on"),
+        ("accounts", "product"),
+        ("statements", "payment_behaviour"),
+        ("statements", "known_on"),
+    )
+
+    def test_in_every_source_it_reads_as_in_a_csv(self, lender, write_folder, write_database, tmp_path):
+        frames = lender()
+        for table, column in self.NAMES:
+            frames[table][column] = np.nan
+        plain = load_records(write_folder(frames, tmp_path / "csv", "csv"))
+        # pandas keeps NaN as a number in the file; Arrow's own NaN is no null.
+        arrow = {name: pa.Table.from_pandas(frame, preserve_index=False) for name, frame in frames.items()}
+        for table, column in self.NAMES:
+            place = arrow[table].column_names.index(column)
+            nan = pa.array([float("nan")] * arrow[table].num_rows)
+            arrow[table] = arrow[table].set_column(place, column, nan)
+        sources = [frames, arrow, write_database(frames, tmp_path / "book.duckdb")]
+        for source in [*sources, write_folder(frames, tmp_path / "parquet", "parquet")]:
+            records = load_records(source)
+            for table, column in self.NAMES:
+                assert records.tables[table].column(column).null_count == len(frames[table])
+                kind = plain.tables[table].schema.field(column).type
+                assert records.tables[table].schema.field(column).type == kind
+
+    def test_one_number_among_them_is_refused(self, lender):
+        frames = lender()
+        frames["accounts"]["closed_on"] = [np.nan, np.nan, 1.0, np.nan, np.nan]
+        with pytest.raises(RecordsError, match="the column 'closed_on' is of type DOUBLE"):
+            load_records(frames)
+
+    def test_a_required_one_breaks_its_rule(self, lender, broken):
+        frames = lender()
+        frames["labels"]["as_of_date"] = np.nan
+        records = load_records(frames, strict=False)
+        assert broken(records, "labels") == {"as_of_date_missing": 3}
+
+
 def test_nan_in_a_parquet_file_is_a_broken_amount(lender, broken, tmp_path):
     frames = lender()
     for name, frame in frames.items():
