@@ -214,6 +214,34 @@ class TestTypes:
         for part in parts:
             assert part in message
 
+    @pytest.mark.parametrize(
+        ("model", "text", "allowed"),
+        [
+            (TrainConfig, "labels: {grace: 3}", "allowed keys in labels are source, horizon_days"),
+            (
+                RecordsConfig,
+                "mapping: {accounts: {columns: {principal_amount: {column: x, thousands: true}}}}",
+                "keys in mapping.accounts.columns.principal_amount are column, values, scale, date_format.",
+            ),
+            (RecordsConfig, "mapping: {accounts: {file: x}}", "in mapping.accounts are source, columns."),
+            (
+                ScoreConfig,
+                "tiers: [{tier: low, min_probability: 0, min_amount: 0, share: 1}]",
+                "allowed keys in tiers.0 are tier, min_probability, min_amount.",
+            ),
+        ],
+    )
+    def test_an_unknown_key_is_told_those_of_its_place(self, model, text, allowed):
+        message = faults(model, text)
+        assert allowed in message
+        assert message.count("allowed keys") == 1
+
+    def test_keys_are_told_once_for_each_place_and_of_no_other(self):
+        message = faults(TrainConfig, "model: {trees: 3, depth: 2}\nlabels: {grace: 1}\nextra: 1")
+        assert message.count("allowed keys in model are") == message.count("allowed keys in labels are") == 1
+        assert message.count("allowed keys are") == 1
+        assert "allowed keys" not in faults(TrainConfig, "model: {cv: 1}"), "the key is known"
+
     def test_all_faults_are_named_at_once(self):
         message = faults(ModelConfig, "cv: 1\nmonotone: yes\nextra: 1")
         assert "3 setting(s) cannot be used" in message

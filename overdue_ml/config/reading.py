@@ -9,8 +9,9 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, get_args
 
 import yaml
 from pydantic import BaseModel, ValidationError
@@ -97,23 +98,41 @@ def build_config(model: type[_Model], data: dict[str, Any] | None = None, *, whe
     Raises
     ------
     ConfigError
-        Naming each key that is unknown, of the wrong type or out of range.
+        Naming each key that is unknown, of the wrong type or out of range; for an unknown one the keys that
+        are known in its place.
     """
     try:
         return model.model_validate(data or {})
     except ValidationError as error:
         faults = []
+        allowed: dict[str, str] = {}
         for item in error.errors():
             key = ".".join(str(part) for part in item["loc"]) or "(whole file)"
             if item["type"] == "extra_forbidden":
                 faults.append(f"{key}: unknown key")
+                *parents, _ = item["loc"]
+                place = f" in {'.'.join(str(part) for part in parents)}" if parents else ""
+                allowed[place] = f"allowed keys{place} are {', '.join(_fields_at(model, parents))}"
             else:
                 faults.append(f"{key}: {item['msg']}, not {_short(item.get('input'))}")
         raise ConfigError(
             f"{len(faults)} setting(s) cannot be used: {'; '.join(faults)}",
             where=where,
-            next_step=f"allowed keys are {', '.join(model.model_fields)}",
+            next_step="; ".join(allowed.values()) or None,
         ) from None
+
+
+def _fields_at(model: type[BaseModel], place: Sequence[str | int]) -> list[str]:
+    """The keys of the settings that stand at a place within a model's."""
+    kind: Any = model
+    for part in place:
+        if isinstance(kind, type) and issubclass(kind, BaseModel):
+            kind = kind.model_fields[str(part)].annotation
+        else:  # a list or a mapping, of which `part` is an item
+            kind = get_args(kind)[-1]
+        if type(None) in get_args(kind):
+            kind = next(each for each in get_args(kind) if each is not type(None))
+    return list(kind.model_fields)
 
 
 def _short(value: object) -> str:
