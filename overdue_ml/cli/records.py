@@ -80,6 +80,8 @@ def validate(
         print_json(report.to_dict())
     else:
         typer.echo(validation_text(report, out))
+        if report.remarks:
+            typer.echo("\n" + "\n".join(remark.line for remark in report.remarks))
     if not report.passed:
         raise typer.Exit(3)
 
@@ -112,4 +114,4 @@ def train(
     if as_json:
         print_json(training_json(result))
     else:
-        typer.echo(training_text(result))
+        typer.echo(training_text(result, models))

@@ -189,8 +189,9 @@ def pay_next_statements(number: int = 1) -> Event:
     Each open account gets ``number`` statements more, at the pace of its statements (monthly unless the
     latest two lie otherwise apart); one of which three in a row were not written gets none. Each shows 0 days
     past due, the whole balance before as paid, and as balance what was newly spent on the latest statement;
-    limit, and the days until it is due and known, are as there. Looked at as of the day on which the last is
-    known. For lenders with statements.
+    limit, and the days until it is due and known, are as there. Where payments of the account are on record
+    these are too: each balance is paid on its due date. Looked at as of the day on which the last is known.
+    For lenders with statements.
 
     Parameters
     ----------
@@ -200,15 +201,18 @@ def pay_next_statements(number: int = 1) -> Event:
     _check_number(number)
 
     def edit(records: Records, as_of: dt.date) -> Edit | None:
-        rows = [
-            row
-            for account in _open_accounts(records, as_of)
-            for row in _statements(records, account, number, as_of)
-        ]
+        rows, payments = [], []
+        for account in _open_accounts(records, as_of):
+            coming = _statements(records, account, number, as_of)
+            payments += _payments_shown(records, account, coming, as_of)
+            rows += coming
         known = [row.get("known_on") or row["statement_date"] for row in rows]
         if not rows or max(known) <= as_of:
             return None
-        return Edit({"statements": append_rows(records, "statements", pd.DataFrame(rows))}, max(known))
+        tables = {"statements": append_rows(records, "statements", pd.DataFrame(rows))}
+        if payments:
+            tables["payments"] = append_rows(records, "payments", pd.DataFrame(payments))
+        return Edit(tables, max(known))
 
     one = number == 1
     return Event(
@@ -435,6 +439,35 @@ def _statements(records: Records, account: str, number: int, as_of: dt.date) -> 
             new[name] = None if later is None else day + later
         found.append({name: value for name, value in new.items() if name in own.column_names})
         balance = spent
+    return found
+
+
+def _payments_shown(
+    records: Records, account: str, coming: Sequence[Mapping[str, Any]], as_of: dt.date
+) -> list[dict[str, Any]]:
+    """The payments that coming statements of an account show, less what has been paid since the latest.
+
+    None where the account has no payment on record: its lender keeps them elsewhere.
+    """
+    if "payments" not in records or not coming or "paid_amount" not in coming[0]:
+        return []
+    own = [row for row in records.tables["payments"].to_pylist() if row["account_id"] == account]
+    if not own:
+        return []
+    statements = records.tables["statements"].to_pylist()
+    before = max((s for s in statements if s["account_id"] == account), key=lambda s: s["statement_date"])
+    since = sum(row["amount"] for row in own if row["paid_on"] > before["statement_date"])
+    found = []
+    for statement in coming:
+        day = before.get("due_date") or statement["statement_date"]
+        # Not in the past, and if it can be on the statement, not after it.
+        day = max(min(day, statement["statement_date"]), as_of + dt.timedelta(days=1))
+        amount = statement["paid_amount"] - max(since, 0.0)
+        if amount > 0:
+            found.append({"account_id": account, "paid_on": day, "amount": amount, "known_on": day})
+            if "technical" in records.columns("payments"):
+                found[-1]["technical"] = False
+        before, since = statement, 0.0
     return found
 
 

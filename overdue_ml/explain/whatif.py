@@ -176,9 +176,11 @@ class WhatIf:
             title = wording.title(code) if code in wording.reasons else code
             text = ""
             if units is not None and code in wording.reasons:
-                text = say(lang, "space") + wording.sentence(
-                    code, float(row["after"]), values, units, self.on
-                )
+                after = float(row["after"])
+                text = wording.sentence(code, after, values, units, self.on)
+                # Without figures it tells which way the reason points, and not which way it moved.
+                plain = text == wording.plain_sentence(code, after)
+                text = "" if plain else say(lang, "space") + text
             told.append(say(lang, "reason", title=title, change=f"{change:+.2f}") + text)
         if not shown and abs(rest) < _VISIBLE:
             told.append(say(lang, "no_reason"))

@@ -10,7 +10,7 @@ from typing import Any
 
 import duckdb
 
-from overdue_ml.records import Records, compute_facts
+from overdue_ml.records import Records, compute_facts, compute_next_due
 from overdue_ml.records.facts import known_on_sql
 from overdue_ml.records.select import keep_customers
 from overdue_ml.reports import Debt, Income, Instalment, Payment, Statement
@@ -29,6 +29,8 @@ class CardData:
         None where the records have no such table.
     last_known : mapping of str to date
         When the latest record that was known on the date became known.
+    dpd : mapping of str to float
+        Days past due of the worst account; NaN where it is not known.
     """
 
     statements: Mapping[str, list[Statement]]
@@ -37,6 +39,7 @@ class CardData:
     incomes: Mapping[str, list[Income]] | None
     debts: Mapping[str, list[Debt]] | None
     last_known: Mapping[str, dt.date]
+    dpd: Mapping[str, float]
 
 
 def read_card_data(records: Records, customer_ids: Iterable[str], as_of: dt.date) -> CardData:
@@ -62,6 +65,7 @@ def read_card_data(records: Records, customer_ids: Iterable[str], as_of: dt.date
             incomes=_incomes(con, kept) if "incomes" in kept else None,
             debts=_debts(con, kept) if "borrowings" in kept else None,
             last_known=_last_known(con, kept),
+            dpd={str(i): float(dpd) for i, dpd in compute_next_due(kept, as_of)["dpd"].items()},
         )
 
 

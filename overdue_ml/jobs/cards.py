@@ -303,6 +303,9 @@ class CardBook:
         if manifest["trained_on_later_outcomes"]:
             final = dt.date.fromisoformat(manifest["labels_final_on"])
             notes.append(words.text("note_later_outcomes", date=words.format_date(final)))
+        population, is_late = manifest["labels"]["population"], data.dpd.get(customer_id, 0.0) > 0
+        if (population, is_late) in {("pre_due", True), ("past_due", False)}:
+            notes.append(words.text(f"note_{population}"))
         last = data.last_known.get(customer_id)
         if last is None:
             notes.append(words.text("note_never_known"))

@@ -177,6 +177,12 @@ def book_of_run(manifest: Mapping[str, Any], source: Path | Records | None) -> I
         if not manifest.get("records_source"):
             raise ConfigError("the run does not say where its records are", next_step="give --records")
         source = Path(str(manifest["records_source"]))
+        if not source.exists():
+            raise RecordsError(
+                "the records of the run are not where it read them",
+                where=str(source),
+                next_step="give them with --records, or run this where it was scored",
+            )
     return open_book(source, build_config(RecordsConfig, manifest["settings"]["records"], where=MANIFEST))
 
 

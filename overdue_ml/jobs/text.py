@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import shlex
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -92,8 +93,8 @@ def _where(result: TrainResult) -> str:
     return f"Registered as {result.run.model_name} version {result.run.version} (run {result.run.run_id})."
 
 
-def training_text(result: TrainResult) -> str:
-    """What was trained, how good it is, where it is."""
+def training_text(result: TrainResult, models: Path = Path("models")) -> str:
+    """What was trained, how good it is, where it is, and the command that puts it to work."""
     f = result.facts
     lines = [
         f"Trained on {f['train_rows']:,} rows ({f['train_overdue']:,} overdue) "
@@ -106,7 +107,10 @@ def training_text(result: TrainResult) -> str:
         _where(result),
     ]
     if result.run is not None:
-        lines.append(f"Next: overdue-ml promote {result.run.version} --alias champion")
+        name = [] if result.run.model_name == "overdue" else ["--name", result.run.model_name]
+        folder = [] if models == Path("models") else ["--models", str(models)]
+        command = ["overdue-ml", "promote", result.run.version, "--alias", "champion", *name, *folder]
+        lines.append(f"Next: {shlex.join(command)}")
     return "\n".join(lines)
 
 
@@ -146,6 +150,7 @@ def _lists_text(m: Mapping[str, Any]) -> list[str]:
     rungs = ", ".join(f"{rung} {n:,}" for rung, n in m["treatment"].items())
     if rungs:
         lines.append(f"{sum(m['treatment'].values()):,} customers are past due; suggested: {rungs}.")
+    lines += _beyond_the_model(m)
     if not m["reminder_inputs"]["has_contacts"]:
         lines.append(
             "Note: the records have no table 'contacts': nobody is left out for having been contacted enough."
@@ -154,6 +159,19 @@ def _lists_text(m: Mapping[str, Any]) -> list[str]:
     if unclear:
         lines.append(f"Note: flags that say neither yes nor no count as yes: {unclear}.")
     return lines
+
+
+def _beyond_the_model(m: Mapping[str, Any]) -> list[str]:
+    """How many customers are not like those that the model learned from."""
+    population, n_late = m["labels"]["population"], sum(m["treatment"].values())
+    n = {"pre_due": n_late, "past_due": m["n_customers"] - n_late}.get(population, 0)
+    if not n:
+        return []
+    learned, told = ("not past due", "are") if population == "pre_due" else ("past due", "are not")
+    return [
+        f"Note: the model learned only from customers who were {learned} (population: {population}); the "
+        f"probabilities of the {n:,} who {told} say little."
+    ]
 
 
 def scoring_text(result: ScoreResult) -> str:

@@ -79,11 +79,24 @@ def _find(store: Store, reference: str) -> tuple[Any, str]:
     except exceptions.MlflowException as error:
         if not _is_missing(error):
             raise _unreachable(store) from error
+        known = _versions(client, name)
+        promote = f"'overdue-ml promote VERSION --alias {alias or 'champion'}'"
         raise ModelError(
             f"there is no model '{reference}'",
             where=f"registry in {store.folder.name}/",
-            next_step="train a model, then 'overdue-ml promote VERSION --alias champion'",
+            expected=f"one of the latest versions of '{name}': {', '.join(map(str, known))}" if known else None,
+            next_step=promote if known else f"train a model, then {promote}",
         ) from None
+
+
+def _versions(client: Any, name: str) -> list[int]:
+    """The latest versions of a model; none where the registry does not know it."""
+    try:
+        found = client.search_model_versions(f"name='{name}'")
+    except mlflow_module().exceptions.MlflowException:
+        # A name that cannot be asked for.
+        return []
+    return sorted(int(version.version) for version in found)[-5:]
 
 
 def alias_version(store: Store, name: str, alias: str) -> str:

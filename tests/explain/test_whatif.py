@@ -164,6 +164,13 @@ def test_both_languages_say_what_is_compared_with_what(ann, model):
     assert found.to_dict()["after"]["log_odds"] == found.after.log_odds
 
 
+def test_a_reason_without_its_figures_is_told_by_its_change_alone(ann, model):
+    """Its plain words say which way it points, and not which way it moved."""
+    wording, found = load_wording("en"), ann.what_if([income_falls(0.2, 90)])
+    (line,) = [line for line in found.sentences(wording, dict(model.units)) if "log-odds" in line]
+    assert line == f"{wording.title('INCOME_LEVEL')}: +0.20 in log-odds."
+
+
 def test_a_place_in_the_book_is_that_of_the_as_of_date(lender, linear):
     """Unpaid on 15 April: Ann 60, Ben 0, Cat 50, Dan 0, Eve has no plan.
 
@@ -200,6 +207,38 @@ def test_statements_paid_in_full_by_hand(five):
     ben = forget_after(keep_customers(five.records, ["BEN"]), june)
     added = pay_next_statements(1).edit(ben, june).tables["statements"].to_pylist()[-1:]
     assert [row["account_id"] for row in added] == ["B1"]
+
+
+def test_statements_paid_in_full_are_paid_in_the_ledger_too(five):
+    """Ann owes 900 by 20 July and then 200 by 20 August; of the 900 she paid 150 on 10 July."""
+    from overdue_ml.features.future import forget_after
+    from overdue_ml.records.select import keep_customers
+
+    def paid(as_of, *rows):
+        payments = pd.DataFrame(rows, columns=["account_id", "paid_on", "amount"])
+        known = forget_after(
+            keep_customers(load_records(five.frames | {"payments": payments}), ["ANN"]), as_of
+        )
+        tables = pay_next_statements(2).edit(known, as_of).tables
+        found = (
+            tables["payments"].to_pylist()[known.tables["payments"].num_rows :]
+            if "payments" in tables
+            else []
+        )
+        return [(row["paid_on"], row["amount"], row["known_on"]) for row in found]
+
+    july, august = dt.date(2024, 7, 20), dt.date(2024, 8, 20)
+    before = ("A1", "2024-05-03", 10.0)
+    assert paid(dt.date(2024, 6, 30), before) == [(july, 900.0, july), (august, 200.0, august)]
+    assert paid(dt.date(2024, 7, 12), before, ("A1", "2024-07-10", 150.0)) == [
+        (july, 750.0, july), (august, 200.0, august),
+    ]  # fmt: skip
+    # More than is owed; and after the due date, where it can be paid tomorrow.
+    assert paid(dt.date(2024, 7, 12), ("A1", "2024-07-10", 950.0)) == [(august, 200.0, august)]
+    tomorrow = dt.date(2024, 7, 26)
+    assert paid(dt.date(2024, 7, 25), before) == [(tomorrow, 900.0, tomorrow), (august, 200.0, august)]
+    # Of another account only: nobody keeps those of hers here.
+    assert paid(dt.date(2024, 6, 30), ("B1", "2024-05-03", 10.0)) == []
 
 
 def test_statements_that_were_not_written_are_left_out(five):

@@ -94,6 +94,24 @@ def test_notes_say_what_is_missing_and_how_old_the_last_record_is(book):
     assert (card.incomes, card.debts) == (None, None)
 
 
+def test_a_customer_unlike_those_the_model_learned_from_is_noted(run, records):
+    """Past due or not on 30 September, by the latest statement."""
+    statements = records.frame("statements").sort_values("statement_date")
+    latest = statements.groupby("account_id")["dpd"].last()
+    owner = records.frame("accounts").set_index("account_id")["customer_id"]
+    dpd = latest.groupby(owner).max()
+    late, current = str(dpd.index[dpd > 0][0]), str(dpd.index[dpd == 0][0])
+    labels = json.loads((run / "manifest.json").read_text())["labels"]
+    for population, expected in {"all": (), "pre_due": (late,), "past_due": (current,)}.items():
+        change(run, labels=labels | {"population": population})
+        book = CardBook(run, source=records)
+        for customer, card in zip((late, current), book.make([late, current]), strict=True):
+            told = [book.wording.text(f"note_{kind}") for kind in ("pre_due", "past_due")]
+            assert [note for note in card.notes if note in told] == (
+                [book.wording.text(f"note_{population}")] if customer in expected else []
+            )
+
+
 def test_categories_that_the_model_never_saw_are_noted(run, records):
     change(run, unknown_categories={"attr_education": 12, "attr_other": 0})
     (card,) = CardBook(run, source=records).make(CardBook(run).riskiest(1))

@@ -247,6 +247,19 @@ class TestCounts:
         for name in ("reminders.csv", "reminders.xlsx", "suppressed.parquet", "arms.parquet"):
             assert f"  {name} " in text
 
+    def test_the_text_says_for_whom_the_model_is_not_made(self, hostile):
+        n_late, n = sum(hostile.manifest["treatment"].values()), hostile.manifest["n_customers"]
+        assert 0 < n_late < n
+        for population, told in {
+            "all": None,
+            "pre_due": f"were not past due (population: pre_due); the probabilities of the {n_late:,} who",
+            "past_due": f"were past due (population: past_due); the probabilities of the {n - n_late:,} who",
+        }.items():
+            labels = hostile.manifest["labels"] | {"population": population}
+            text = scoring_text(replace(hostile, manifest=dict(hostile.manifest) | {"labels": labels}))
+            assert ("the model learned only from customers" in text) == (told is not None)
+            assert told is None or told in text
+
     def test_contacts_are_counted_whatever_the_buckets(self, records, registered, tmp_path):
         listed = run_score(records, AS_OF, registered, tmp_path / "free", settings())
         ids = frame_of(listed.folder, "reminders")["customer_id"].tolist()[:60]

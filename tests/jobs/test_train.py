@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from pathlib import Path
+
 import pandas as pd
 import pytest
 
@@ -14,6 +17,7 @@ from overdue_ml.config import (
     TrainConfig,
 )
 from overdue_ml.errors import ModelError
+from overdue_ml.jobs.text import training_text
 from overdue_ml.jobs.train import run_train
 from overdue_ml.labels import split_by_customer
 from overdue_ml.records import load_records
@@ -25,6 +29,20 @@ NO_BOOT = EvaluationConfig(n_boot=0)
 
 def frames(line):
     return {p.stem: pd.read_csv(p, dtype=str) for p in line.records.glob("*.csv")}
+
+
+@pytest.mark.parametrize(
+    ("name", "models", "options"),
+    [
+        ("overdue", "models", ""),
+        ("bnpl", "models", " --name bnpl"),
+        ("bnpl", "my models/b", " --name bnpl --models 'my models/b'"),
+    ],
+)
+def test_the_next_command_can_be_pasted(line, name, models, options):
+    result = replace(line.trained, run=replace(line.trained.run, model_name=name, version="3"))
+    last = training_text(result, Path(models)).splitlines()[-1]
+    assert last == f"Next: overdue-ml promote 3 --alias champion{options}"
 
 
 def test_the_model_beats_chance_on_customers_it_never_saw(line):
