@@ -46,7 +46,7 @@ def check_mapping(config: RecordsConfig) -> None:
         for ours, cell in table.columns.items():
             where = f"mapping.{name}.columns.{ours}"
             if ours not in types:
-                raise _unknown(ours, types, where, "column")
+                raise _no_column(name, ours, types, config, where)
             if cell.date_format is not None and types[ours] != "date":
                 raise ConfigError(f"'{ours}' is no date, so it has no date_format", where=where)
             if cell.scale is not None and types[ours] not in ("amount", "integer"):
@@ -62,6 +62,21 @@ def _unknown(name: str, known: Iterable[str], where: str, kind: str) -> ConfigEr
         where=where,
         expected=f"one of {', '.join(known)}",
         next_step=f"did you mean '{near[0]}'" if near else None,
+    )
+
+
+def _no_column(table: str, name: str, known: Iterable[str], config: RecordsConfig, where: str) -> ConfigError:
+    # Protected columns are the lender's own: 'region' is not a misspelt 'religion'.
+    near = difflib.get_close_matches(name, [n for n in known if n not in config.protected], n=1)
+    steps = [f"did you mean '{near[0]}'"] if near else []
+    steps.append("leave it out, as columns that are not mapped pass through under their own name")
+    if table == "customers":
+        steps[-1] += f", or list '{name}' under 'attributes' in the records config"
+    return ConfigError(
+        f"'{name}' is not a column of the contract",
+        where=where,
+        expected=f"one of {', '.join(known)}",
+        next_step="; if not, ".join(steps),
     )
 
 

@@ -151,6 +151,31 @@ def test_a_mapped_attribute_of_customers(frames):
 
 
 @pytest.mark.parametrize(
+    ("table", "column", "told"),
+    [
+        (
+            "customers",
+            "region",
+            "; leave it out, as columns that are not mapped pass through under their own",
+        ),
+        ("customers", "region", "or list 'region' under 'attributes' in the records config."),
+        ("customers", "custmer_id", "; did you mean 'customer_id'; if not, leave it out, as columns"),
+        (
+            "accounts",
+            "branch",
+            "; leave it out, as columns that are not mapped pass through under their own name.",
+        ),
+    ],
+)
+def test_an_extra_column_is_told_its_remedies(frames, table, column, told):
+    text = f"mapping: {{{table}: {{source: loans, columns: {{{column}: branch}}}}}}"
+    with pytest.raises(ConfigError, match=f"'{column}' is not a column of the contract") as caught:
+        load_records(frames, config(text))
+    assert told in str(caught.value)
+    assert "religion'" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
     ("old", "new", "told"),
     [
         ("  accounts:", "  account:", ["'account' is not a table", "mapping.account", "mean 'accounts'"]),
