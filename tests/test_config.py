@@ -191,7 +191,11 @@ class TestTypes:
             (RecordsConfig, "max_rejected_share: 1e999", ["max_rejected_share", "finite"]),
             (RecordsConfig, "csv_delimiter: '::'", ["csv_delimiter", "at most 1 character"]),
             (RecordsConfig, "csv_delimiter: ''", ["csv_delimiter", "at least 1 character"]),
-            (RecordsConfig, "csv_encoding: utf8", ["csv_encoding", "'utf-8', 'utf-16' or 'latin-1'"]),
+            (
+                RecordsConfig,
+                "csv_encoding: utf8",
+                ["csv_encoding", "'latin-1', 'gb18030' or 'gbk'"],
+            ),
             (RecordsConfig, "timezone: Mars/Olympus", ["timezone", "IANA time zone", "'Mars/Olympus'"]),
             (RecordsConfig, "timezone: ../../etc/passwd", ["timezone", "IANA time zone"]),
             (RecordsConfig, "timezone: ''", ["timezone", "IANA time zone"]),

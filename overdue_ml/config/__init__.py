@@ -3,6 +3,7 @@
 from overdue_ml.config.batch import BatchConfig as BatchConfig
 from overdue_ml.config.gates import GatesConfig as GatesConfig
 from overdue_ml.config.reading import build_config as build_config
+from overdue_ml.config.reading import check_config as check_config
 from overdue_ml.config.reading import config_hash as config_hash
 from overdue_ml.config.reading import load_config as load_config
 from overdue_ml.config.reading import parse_yaml as parse_yaml

@@ -122,6 +122,25 @@ def build_config(model: type[_Model], data: dict[str, Any] | None = None, *, whe
         ) from None
 
 
+def check_config(model: type[_Model], config: _Model | None) -> _Model:
+    """The settings that were handed over, or the defaults for None.
+
+    Raises
+    ------
+    ConfigError
+        If they are anything else, as a plain dict.
+    """
+    if config is None:
+        return model()
+    if not isinstance(config, model):
+        raise ConfigError(
+            f"the config is a {type(config).__name__}",
+            expected=f"a {model.__name__}",
+            next_step=f"make one of a dict with {model.__name__}(**settings)",
+        )
+    return config
+
+
 def _fields_at(model: type[BaseModel], place: Sequence[str | int]) -> list[str]:
     """The keys of the settings that stand at a place within a model's."""
     kind: Any = model

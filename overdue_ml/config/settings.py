@@ -118,7 +118,7 @@ class RecordsConfig(_Settings):
     timezone: str = "UTC"
     max_rejected_share: float = Field(default=0.001, ge=0.0, le=1.0)
     csv_delimiter: str = Field(default=",", min_length=1, max_length=1)
-    csv_encoding: Literal["utf-8", "utf-16", "latin-1"] = "utf-8"
+    csv_encoding: Literal["utf-8", "utf-16", "latin-1", "gb18030", "gbk"] = "utf-8"
     protected: list[str] = [
         "sex",
         "gender",
@@ -436,6 +436,8 @@ class ScoreConfig(_Settings):
     Parameters
     ----------
     tiers : list of TierRule
+        The first that is reached counts. Each must be reached by somebody who reaches none before it; the
+        last takes everybody.
     points : PointsConfig
     reasons : int
     explain : {'all', 'listed', 'none'}
@@ -458,6 +460,17 @@ class ScoreConfig(_Settings):
         last = self.tiers[-1] if self.tiers else None
         if last is None or last.min_probability > 0 or last.min_amount > 0:
             raise ValueError("the last tier must take everybody: min_probability 0 and min_amount 0")
+        return self
+
+    @model_validator(mode="after")
+    def _every_tier_is_reached(self) -> Self:
+        for place, rule in enumerate(self.tiers):
+            for before in self.tiers[:place]:
+                if before.min_probability <= rule.min_probability and before.min_amount <= rule.min_amount:
+                    raise ValueError(
+                        f"nobody reaches the tier '{rule.tier}' of min_probability {rule.min_probability:g}: "
+                        f"'{before.tier}' before it takes everybody of it"
+                    )
         return self
 
 

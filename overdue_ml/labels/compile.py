@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 import pandas as pd
 
-from overdue_ml.config import LabelsConfig
+from overdue_ml.config import LabelsConfig, check_config
 from overdue_ml.errors import RecordsError
 from overdue_ml.labels.instalments import label_by_instalments, require_instalments
 from overdue_ml.labels.reach import last_known
@@ -43,6 +43,8 @@ def label_customers(
 
     Raises
     ------
+    ConfigError
+        If ``config`` is anything but a LabelsConfig.
     RecordsError
         If the table of the label source is missing, or has nothing on the dates.
 
@@ -59,7 +61,7 @@ def label_customers(
 
     ``instalments``: see :mod:`overdue_ml.labels.instalments`.
     """
-    config = config or LabelsConfig()
+    config = check_config(LabelsConfig, config)
     if config.source == "labels":
         return _from_table(records, as_of, config)
     if as_of is None:
@@ -175,6 +177,12 @@ _NEXT_STATEMENT = """
 
 
 def _from_next_statement(records: Records, dates: list[dt.date], config: LabelsConfig) -> pd.DataFrame:
+    if "statements" not in records:
+        raise RecordsError(
+            "the records have no table 'statements'",
+            expected="statements with days past due (dpd), for labels from next_statement",
+            next_step="add it, or set labels.source to labels or instalments in the train config",
+        )
     if "dpd" not in records.columns("statements"):
         raise RecordsError("the column 'dpd' is missing", where="table statements", next_step="add it")
     already, unasked, overdue = _POPULATIONS[config.population]

@@ -15,13 +15,13 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from overdue_ml.config import RecordsConfig
+from overdue_ml.config import RecordsConfig, check_config
 from overdue_ml.errors import RecordsError
 from overdue_ml.records._ledger import Int64Array
 from overdue_ml.records._sessions import open_session
 from overdue_ml.records.known import account_known_days
 from overdue_ml.records.mapping import drop_raw_view, quote_text
-from overdue_ml.records.sources import stage_tables
+from overdue_ml.records.sources import check_source, stage_tables
 from overdue_ml.records.validate import ValidationReport, ordered_tables, validate_table
 
 #: Makes a folder one of buckets; see :mod:`overdue_ml.records.buckets`.
@@ -188,10 +188,10 @@ def load_records(
     Raises
     ------
     ConfigError
-        If the config's mapping speaks of tables or columns that no contract has.
+        If the config is no RecordsConfig, or its mapping speaks of tables or columns that no contract has.
     RecordsError
-        If a file is missing or damaged, a column is missing or of an unusable type, a table is
-        empty, or too many rows were rejected.
+        If the source is of another kind, a file is missing or damaged, a column is missing or of an
+        unusable type, a table is empty, or too many rows were rejected.
 
     Examples
     --------
@@ -202,14 +202,15 @@ def load_records(
     >>> records.report.passed, records.tables["statements"].num_rows
     (True, 1)
     """
-    source = Path(source) if isinstance(source, str) else source
+    config = check_config(RecordsConfig, config)
+    source = check_source(source)
     if isinstance(source, Path) and (source / BUCKETS).is_file():
         raise RecordsError(
             "the records are in buckets, which are read for scoring and what follows from it only",
             where=str(source),
             next_step="give the records that they were made from",
         )
-    records = _load(source, config or RecordsConfig())
+    records = _load(source, config)
     if strict:
         records.report.raise_if_failed()
     return records

@@ -7,11 +7,10 @@ and DataFrame columns with their own types. A damaged file is refused before a r
 from __future__ import annotations
 
 import base64
-import csv
 import datetime as dt
 import difflib
 import hashlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -23,12 +22,14 @@ import pyarrow.parquet as pq
 
 from overdue_ml.config import RecordsConfig
 from overdue_ml.errors import RecordsError
+from overdue_ml.records._csv import check_csv_bytes, check_names, csv_header, file_label, stage_csv
 from overdue_ml.records.contracts import CONTRACTS, HISTORIES
-from overdue_ml.records.mapping import check_mapping, create_raw_view, quote_name, quote_text
+from overdue_ml.records.mapping import check_mapping, create_raw_view, quote_name
 
 CHECKSUMS = "SHA256SUMS"
 _DATABASE_ENDINGS = {".duckdb", ".db", ".ddb"}
 _FILE_ENDINGS = {".csv", ".parquet"}
+_NAMES_SHOWN = 5
 
 
 @dataclass(frozen=True)
@@ -41,6 +42,28 @@ class Staged:
 
 #: Creates a table or view of the name it is called with.
 Offer = Callable[[str], Staged | None]
+
+
+def check_source(source: object) -> Path | Mapping[str, pd.DataFrame | pa.Table]:
+    """The source of records as a path or a mapping of tables.
+
+    Raises
+    ------
+    RecordsError
+        If it is neither.
+    """
+    if isinstance(source, str):
+        return Path(source)
+    if isinstance(source, Path) or (isinstance(source, Mapping) and all(isinstance(n, str) for n in source)):
+        return source
+    what = (
+        "a mapping whose keys are no names" if isinstance(source, Mapping) else f"a {type(source).__name__}"
+    )
+    raise RecordsError(
+        f"the source of the records is {what}",
+        expected="a folder, a DuckDB file, or DataFrames or Arrow tables by the names of their tables, "
+        "as {'accounts': accounts, 'statements': statements}",
+    )
 
 
 def stage_tables(
@@ -141,12 +164,12 @@ def _require_tables(found: Mapping[str, object], others: list[str], where: str) 
     begun = [names for names, history in zip(lacking, HISTORIES, strict=True) if len(names) < len(history)]
     missing += [] if [] in lacking else (begun or lacking)[0]
     for name in missing:
-        near = difflib.get_close_matches(name, others, n=1)
-        hint = f"; found '{near[0]}', rename it" if near else ""
         raise RecordsError(
             f"the table '{name}' is missing",
             where=where,
-            expected=f"accounts, and either statements or instalments with payments{hint}",
+            expected="accounts, and either statements or instalments with payments",
+            next_step=_what_to_map(name, others)
+            or f"found {', '.join(found) + ' only' if found else 'no table'}",
         )
     # An optional table under a misspelt name would otherwise be left out without a word.
     for other in others:
@@ -159,9 +182,20 @@ def _require_tables(found: Mapping[str, object], others: list[str], where: str) 
             )
 
 
+def _what_to_map(missing: str, others: list[str]) -> str | None:
+    """What stands there under another name than a table's, and what to do with it."""
+    if not others:
+        return None
+    near = difflib.get_close_matches(missing, others, n=1)
+    more = f" and {len(others) - _NAMES_SHOWN} more" if len(others) > _NAMES_SHOWN else ""
+    shown = ", ".join(f"'{other}'" for other in others[:_NAMES_SHOWN]) + more
+    found = f"found '{near[0]}', rename it or" if near else f"found {shown};"
+    return f"{found} map {'it' if near else 'them'} ('overdue-ml validate --suggest' proposes how)"
+
+
 def _stage_frame(con: duckdb.DuckDBPyConnection, name: str, frame: object, target: str) -> Staged:
     if isinstance(frame, pd.DataFrame):
-        _check_names([str(column) for column in frame.columns], f"table {name}")
+        check_names([str(column) for column in frame.columns], f"table {name}")
         frame = _arrow_from_pandas(name, frame)
     if not isinstance(frame, pa.Table):
         raise RecordsError(
@@ -170,24 +204,6 @@ def _stage_frame(con: duckdb.DuckDBPyConnection, name: str, frame: object, targe
     _register(con, name, frame, target)
     # A DataFrame, and an Arrow table made of one, may share its memory with arrays that can be written.
     return Staged(frame, is_own=False)
-
-
-def _check_names(names: list[str], where: str) -> None:
-    """Refuse names that DuckDB would alter (it ignores case and cuts at a NUL) or that name nothing."""
-    seen: dict[str, str] = {}
-    what = "" if names else "there are no columns"
-    for name in names:
-        other = seen.get(name.casefold())
-        if not name:
-            what = "a column has no name"
-        elif "\0" in name:
-            what = f"there is a NUL byte in the column name {name!r}"
-        elif other is not None:
-            capitals = "" if other == name else f" (as '{other}' too; capitals make no difference)"
-            what = f"the column '{name}' stands twice{capitals}"
-        seen[name.casefold()] = name
-    if what:
-        raise RecordsError(what, where=where, next_step="mend the column names")
 
 
 def _arrow_from_pandas(name: str, frame: pd.DataFrame) -> pa.Table:
@@ -227,7 +243,7 @@ def _text_array(series: pd.Series) -> pa.Array:
 
 
 def _register(con: duckdb.DuckDBPyConnection, name: str, table: pa.Table, target: str) -> None:
-    _check_names(table.column_names, f"table {name}")
+    check_names(table.column_names, f"table {name}")
     con.register(target, table)
 
 
@@ -255,7 +271,7 @@ def _offered_files(con: duckdb.DuckDBPyConnection, folder: Path, config: Records
     wanted = set(CONTRACTS) | {mapping.source for mapping in config.mapping.values()}
     found: dict[str, list[Path]] = {}
     for path in sorted(folder.iterdir()):
-        if path.is_file() and path.suffix in _FILE_ENDINGS:
+        if path.is_file() and path.suffix.lower() in _FILE_ENDINGS:
             found.setdefault(path.stem, []).append(path)
         elif path.is_dir() and (path.name in wanted or any(path.glob("part-*"))):
             found.setdefault(path.name, []).append(path)
@@ -277,18 +293,20 @@ def _stage_files(
     _verify_checksums(path.parent, parts)
     for part in parts:
         if part.stat().st_size == 0:
-            raise RecordsError("the file is empty (0 bytes)", where=_label(part), next_step="export it again")
-    if parts[0].suffix == ".parquet":
+            raise RecordsError(
+                "the file is empty (0 bytes)", where=file_label(part), next_step="export it again"
+            )
+    if parts[0].suffix.lower() == ".parquet":
         table = _read_parts(parts)
         _register(con, path.stem, table, target)
         return Staged(table, is_own=True)
     for part in parts:
-        _check_csv_bytes(part, config.csv_encoding)
-    names = _csv_header(parts[0], config)
+        check_csv_bytes(part, config.csv_encoding)
+    names = csv_header(parts[0], config)
     for part in parts:
-        _check_same_columns(parts[0], names, part, _csv_header(part, config))
+        _check_same_columns(parts[0], names, part, csv_header(part, config))
         create = f'CREATE OR REPLACE TABLE "{target}" AS' if part is parts[0] else f'INSERT INTO "{target}"'
-        _stage_csv(con, create, part, config, names)
+        stage_csv(con, create, part, config, names)
     return None
 
 
@@ -296,8 +314,12 @@ def _parts(folder: Path) -> list[Path]:
     """Files of a folder that together are one table, sorted by name."""
     # Names that begin with a dot or an underscore are the writers' own marks.
     inside = sorted(p for p in folder.iterdir() if not p.name.startswith((".", "_")))
-    odd = [p for p in inside if p.is_dir() or not p.name.startswith("part-") or p.suffix not in _FILE_ENDINGS]
-    endings = {p.suffix for p in inside}
+    odd = [
+        p
+        for p in inside
+        if p.is_dir() or not p.name.startswith("part-") or p.suffix.lower() not in _FILE_ENDINGS
+    ]
+    endings = {p.suffix.lower() for p in inside}
     if not inside or odd or len(endings) > 1:
         what = "there is no part" if not inside else "the parts are of two kinds"
         raise RecordsError(
@@ -322,7 +344,7 @@ def _read_parts(parts: list[Path]) -> pa.Table:
             if field.type != types[field.name] and not pa.types.is_null(field.type):
                 raise RecordsError(
                     f"the column '{field.name}' is of type {field.type}, and {before} in the parts before",
-                    where=_label(part),
+                    where=file_label(part),
                     next_step="export all parts with the same types",
                 )
     return pa.concat_tables(tables, promote_options="default")
@@ -334,15 +356,10 @@ def _check_same_columns(first: Path, names: list[str], part: Path, others: list[
         what = f"the column '{missing[0]}' is missing" if missing else "the columns stand in another order"
         raise RecordsError(
             f"the column '{new[0]}' is new" if new and not missing else what,
-            where=_label(part),
-            expected=f"the columns of {_label(first)}: {', '.join(names)}",
+            where=file_label(part),
+            expected=f"the columns of {file_label(first)}: {', '.join(names)}",
             next_step="export all parts with the same columns",
         )
-
-
-def _label(path: Path) -> str:
-    """The file as a person finds it: a part with its folder."""
-    return f"{path.parent.name}/{path.name}" if path.name.startswith("part-") else path.name
 
 
 def _verify_checksums(folder: Path, paths: list[Path]) -> None:
@@ -379,7 +396,7 @@ def _read_parquet(path: Path) -> pa.Table:
     except (OSError, pa.ArrowException, ValueError) as error:
         reason = " ".join(str(error).split())[:160]
         raise RecordsError(
-            f"the Parquet file is damaged ({reason})", where=_label(path), next_step="export it again"
+            f"the Parquet file is damaged ({reason})", where=file_label(path), next_step="export it again"
         ) from error
 
 
@@ -412,84 +429,3 @@ def _kind(kind: pa.DataType) -> str:
     if pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind):
         return "text"
     return "other"
-
-
-def _lines(path: Path) -> Iterator[bytes]:
-    with path.open("rb") as stream:
-        yield from stream
-
-
-def _check_csv_bytes(path: Path, encoding: str) -> None:
-    """Refuse undecodable bytes, NULs and a file that ends within a line, naming the row."""
-    last = b"\n"
-    if encoding == "utf-16":  # DuckDB refuses what it cannot decode
-        with path.open("rb") as stream:
-            stream.seek(-min(2, path.stat().st_size), 2)
-            last = stream.read().strip(b"\0")
-    else:
-        for number, line in enumerate(_lines(path), start=1):
-            try:
-                line.decode(encoding)
-            except UnicodeDecodeError as error:
-                raise RecordsError(
-                    f"the bytes are not {encoding}",
-                    where=f"{_label(path)}, line {number}",
-                    next_step="set csv_encoding in configs/records.yaml to the file's encoding",
-                ) from error
-            if b"\0" in line:
-                raise RecordsError(
-                    "there is a NUL byte", where=f"{_label(path)}, line {number}", next_step="export it again"
-                )
-            last = line
-    if not last.endswith((b"\n", b"\r")):
-        raise RecordsError(
-            "the file ends within a line, so it was probably cut short",
-            where=f"{_label(path)}, last line",
-            next_step="export it again; a whole file ends with a line end",
-        )
-
-
-def _stage_csv(
-    con: duckdb.DuckDBPyConnection, create: str, path: Path, config: RecordsConfig, names: list[str]
-) -> None:
-    columns = ", ".join(f"{quote_text(name)}: 'VARCHAR'" for name in names)
-    try:
-        con.execute(
-            f"{create} SELECT * FROM read_csv(?, header=true, "
-            "all_varchar=true, auto_detect=false, delim=?, quote='\"', escape='\"', nullstr='', encoding=?, "
-            f"columns={{{columns}}}, null_padding=false, strict_mode=true)",
-            [str(path), config.csv_delimiter, config.csv_encoding],
-        )
-    except duckdb.Error as error:
-        lines = [part.strip() for part in str(error).splitlines() if part.strip()]
-        reason = next((part for part in lines if part.startswith(("Expected", "Value", "Row"))), lines[0])
-        line = next((part for part in lines if "Line:" in part), "").partition("Line:")[2].strip()
-        where = f"{_label(path)}, line {line}" if line else _label(path)
-        raise RecordsError(
-            f"the CSV cannot be read: {reason[:160]}",
-            where=where,
-            next_step="export it again, every row with the same number of columns",
-        ) from error
-
-
-def _csv_header(path: Path, config: RecordsConfig) -> list[str]:
-    encoding = "utf-8-sig" if config.csv_encoding == "utf-8" else config.csv_encoding
-    try:
-        with path.open(encoding=encoding, newline="") as stream:
-            cells = next(csv.reader(stream, delimiter=config.csv_delimiter), [])
-    except (UnicodeError, csv.Error) as error:
-        raise RecordsError(
-            f"the header cannot be read as {config.csv_encoding}: {error}",
-            where=f"{_label(path)}, line 1",
-            next_step="set csv_encoding in configs/records.yaml to the file's encoding, or export it again",
-        ) from error
-    names = [cell.strip() for cell in cells]
-    other = next((mark for mark in ";\t|," if len(names) == 1 and mark in names[0]), None)
-    if other is not None:
-        raise RecordsError(
-            f"the header is one column, with {other!r} in it",
-            where=f"{_label(path)}, line 1",
-            next_step=f"set csv_delimiter in configs/records.yaml (now {config.csv_delimiter!r})",
-        )
-    _check_names(names, f"{_label(path)}, line 1")
-    return names

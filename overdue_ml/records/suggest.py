@@ -11,7 +11,7 @@ from pathlib import Path
 
 import duckdb
 
-from overdue_ml.config import RecordsConfig
+from overdue_ml.config import RecordsConfig, check_config
 from overdue_ml.errors import RecordsError
 from overdue_ml.records.contracts import CONTRACTS, Table
 from overdue_ml.records.mapping import quote_name
@@ -100,7 +100,7 @@ def suggest_mapping(source: Path, config: RecordsConfig | None = None) -> str:
     RecordsError
         If the source cannot be read or holds no table.
     """
-    config = config or RecordsConfig()
+    config = check_config(RecordsConfig, config)
     with duckdb.connect() as con:
         offers = offered_tables(con, source, config)
         if not offers:

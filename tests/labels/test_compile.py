@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from overdue_ml.config import LabelsConfig
-from overdue_ml.errors import RecordsError
+from overdue_ml.errors import ConfigError, RecordsError
 from overdue_ml.features.audit import forget_after
 from overdue_ml.labels import TRAINABLE, VERDICTS, label_customers, trainable
 from overdue_ml.records import load_records
@@ -195,6 +195,26 @@ def test_what_is_missing_is_said(five):
     frames = five.frames | {"statements": five.frames["statements"].drop(columns="dpd")}
     with pytest.raises(RecordsError, match=r"the column 'dpd' is missing \[table statements\]"):
         label_customers(load_records(frames), MAY, next_statement())
+
+
+def test_records_without_statements_are_told_the_other_sources():
+    frames = {
+        "accounts": pd.DataFrame({"account_id": ["a"], "customer_id": ["c"], "opened_on": ["2024-01-05"]}),
+        "instalments": pd.DataFrame(
+            {"account_id": ["a"], "instalment_no": [1], "due_date": ["2024-02-05"], "amount_due": [10.0]}
+        ),
+        "payments": pd.DataFrame({"account_id": ["a"], "paid_on": ["2024-02-05"], "amount": [10.0]}),
+    }
+    with pytest.raises(RecordsError, match="the records have no table 'statements'") as caught:
+        label_customers(load_records(frames), MAY, next_statement())
+    assert str(caught.value).endswith(
+        "; add it, or set labels.source to labels or instalments in the train config."
+    )
+
+
+def test_a_plain_dict_is_no_config(five):
+    with pytest.raises(ConfigError, match="the config is a dict; expected a LabelsConfig"):
+        label_customers(five.records, MAY, {"source": "next_statement"})
 
 
 @settings(max_examples=12, deadline=None)

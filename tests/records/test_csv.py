@@ -122,6 +122,32 @@ class TestSettings:
         records = load(SOUND.encode(codec), accounts.encode(codec), csv_encoding=codec)
         assert records.tables["accounts"].column("customer_id").to_pylist() == ["Zürich", "c"]
 
+    @pytest.mark.parametrize(("codec", "mark"), [("gb18030", ""), ("gb18030", "\ufeff"), ("gbk", "")])
+    def test_chinese_encodings(self, load, codec, mark, monkeypatch):
+        monkeypatch.setattr("overdue_ml.records._csv._BLOCK", 7)  # characters are cut by no block
+        # In GBK the second byte of these is a bar and a backslash.
+        name = "亅乗镕\r\n" * 20
+        accounts = f'{mark}"account_id",customer_id,opened_on,客户\na,c,2004-01-01,"{name}"\n'
+        records = load(
+            (SOUND.replace("b,", "a,").replace("01-31,30", "02-28,30")).encode(codec),
+            accounts.encode(codec),
+            csv_encoding=codec,
+        )
+        assert records.tables["accounts"].column("客户").to_pylist() == [name]
+        assert records.tables["accounts"].column_names[0] == "account_id"
+        assert records.tables["statements"].column("dpd").to_pylist() == [0, 30]
+
+    def test_a_wrong_byte_of_a_chinese_encoding_is_named_by_its_line(self, load):
+        with pytest.raises(RecordsError, match=r"the bytes are not gb18030 \[statements.csv, line 3\]"):
+            load(SOUND.encode().replace(b"b,", b"\xff,"), csv_encoding="gb18030")
+        with pytest.raises(RecordsError, match=r"Expected Number of Columns.*statements.csv, line 3"):
+            load(SOUND.encode().replace(b"b,", b""), csv_encoding="gb18030")
+
+    def test_another_encoding_is_told_what_can_be_read_and_how_to_convert(self, load):
+        with pytest.raises(RecordsError) as caught:
+            load(SOUND, ACCOUNTS.replace("c,", "张,").encode("gb18030"))
+        assert "latin-1, gb18030 or gbk), or convert the file ('iconv -f ENCODING" in str(caught.value)
+
     @pytest.mark.parametrize("cut", [-2, -1, -3, -12])
     def test_a_cut_utf_16_file(self, load, cut):
         with pytest.raises(RecordsError, match=r"ends within a line|not utf-16"):

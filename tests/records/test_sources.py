@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from overdue_ml.config import RecordsConfig
-from overdue_ml.errors import RecordsError
+from overdue_ml.errors import ConfigError, RecordsError
 from overdue_ml.jobs.output import write_parquet
 from overdue_ml.records import load_records
 from overdue_ml.records.sources import _read_parquet
@@ -38,18 +38,37 @@ class TestTables:
         refusal(tmp_path / "no" / "where", "the records were not found", "where")
         (tmp_path / "records.zip").write_bytes(b"PK")
         refusal(tmp_path / "records.zip", "the records were not found")
-        refusal(tmp_path, "the table 'accounts' is missing")
+        refusal(tmp_path, "the table 'accounts' is missing", "found no table")
 
     def test_a_missing_table_is_named_with_the_near_miss(self, lender, write_folder, tmp_path):
         folder = write_folder(lender(), tmp_path / "records", "csv")
         (folder / "statements.csv").rename(folder / "statement.csv")
-        refusal(folder, "the table 'statements' is missing", "found 'statement', rename it", str(folder))
+        refusal(
+            folder, "the table 'statements' is missing", "found 'statement', rename it or map it", str(folder)
+        )
+
+    def test_a_missing_table_is_told_what_stands_there_and_how_to_map_it(
+        self, lender, write_folder, tmp_path
+    ):
+        frames = {f"tbl{i}": frame for i, frame in enumerate([*lender().values()] * 2)}
+        folder = write_folder(frames, tmp_path / "records", "csv")
+        told = "found 'tbl0', 'tbl1', 'tbl2', 'tbl3', 'tbl4' and 3 more; map them"
+        error = refusal(folder, "the table 'accounts' is missing", told)
+        assert str(error).endswith("('overdue-ml validate --suggest' proposes how).")
+
+    def test_an_ending_in_capitals_is_the_same_ending(self, lender, write_folder, tmp_path):
+        folder = write_folder(lender(), tmp_path / "records", "csv")
+        plain = load_records(folder).fingerprint
+        (folder / "statements.csv").rename(folder / "statements.CSV")
+        assert load_records(folder).fingerprint == plain
+        (folder / "statements.CSV").rename(folder / "Statements.CSV")
+        refusal(folder, "the table 'statements' is missing", "found 'Statements', rename it or map it")
 
     def test_a_missing_table_without_a_near_miss(self, lender):
         frames = lender()
         del frames["accounts"]
         error = refusal(frames, "the table 'accounts' is missing", "dict of DataFrames")
-        assert "rename" not in str(error)
+        assert str(error).endswith("; found customers, statements, labels only.")
 
     def test_a_missing_table_of_a_database(self, lender, write_database, tmp_path):
         frames = lender()
@@ -92,6 +111,18 @@ class TestTables:
     @pytest.mark.parametrize("thing", [[1, 2], "accounts.csv", {"account_id": ["a"]}])
     def test_a_table_that_is_no_table(self, lender, thing):
         refusal(lender() | {"accounts": thing}, "'accounts' is a", "a pandas DataFrame or a pyarrow Table")
+
+    def test_a_source_that_is_none(self, lender):
+        told = "a folder, a DuckDB file, or DataFrames or Arrow tables by the names of their tables"
+        frames = lender()
+        refusal(frames["accounts"], "the source of the records is a DataFrame; expected", told)
+        refusal(None, "the source of the records is a NoneType", told)
+        refusal(list(frames.values()), "the source of the records is a list", told)
+        refusal({1: frames["accounts"]}, "a mapping whose keys are no names", told)
+
+    def test_a_config_that_is_none(self, lender):
+        with pytest.raises(ConfigError, match="the config is a dict; expected a RecordsConfig; make one"):
+            load_records(lender(), {"timezone": "UTC"})
 
     def test_a_table_without_columns(self, lender):
         refusal(lender() | {"accounts": pd.DataFrame()}, "there are no columns", "table accounts")
