@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -66,7 +66,15 @@ _PHRASES: dict[str, tuple[str, ...]] = {
     "is_overdue": ("overdue", "overdue flag", "target", "label"),
     "as_of_date": ("observation date", "snapshot date"),
 }
-_FORMATS = ("%d/%m/%Y", "%m/%d/%Y", "%d.%m.%Y", "%d-%m-%Y", "%Y/%m/%d", "%Y%m%d", "%d-%b-%Y", "%d/%m/%y")
+#: Dates and timestamps that are read as they are.
+_ISO = re.compile(r"\d{4}-\d{2}-\d{2}([ T]\d{2}:\d{2}(:\d{2}([.]\d+)?)?( ?(Z|[+-]\d{2}(:?\d{2})?))?)?")
+_SHORT_YEAR = re.compile(r"\d{1,2}\D\d{1,2}\D\d{2}( .*)?")
+_NUMBER = re.compile(r"[+-]?(\d+([.]\d*)?|[.]\d+)([eE][+-]?\d+)?|[+-]?(nan|inf)", re.IGNORECASE)
+_GROUPED = re.compile(r"[+-]?\d{1,3}(,\d{3})*([.]\d*)?")
+_PER_CENT = re.compile(r"[+-]?[\d.,]+ ?%")
+_NEARLY_ALL = 0.99
+_DAYS = ("%d/%m/%Y", "%m/%d/%Y", "%d.%m.%Y", "%d-%m-%Y", "%Y/%m/%d", "%Y%m%d", "%d-%b-%Y", "%d/%m/%y")
+_FORMATS = tuple(day + clock for clock in ("", " %H:%M:%S", " %H:%M") for day in _DAYS)
 
 
 @dataclass
@@ -77,15 +85,16 @@ class _Proposal:
     columns: dict[str, tuple[str, float]] = field(default_factory=dict)
 
 
-def suggest_mapping(source: Path, config: RecordsConfig | None = None) -> str:
+def suggest_mapping(source: str | Path, config: RecordsConfig | None = None) -> str:
     """Propose the ``mapping`` of a records config from the names that a source uses.
 
-    Each line carries its confidence; a date format is proposed where the first values allow one only.
+    Each line carries its confidence; a date format is proposed where nearly all of the first values allow one
+    only, and numbers that are not plain ones are noted.
     Nothing is applied: the text is to be read, corrected and saved by a person.
 
     Parameters
     ----------
-    source : Path
+    source : path
         A folder or a DuckDB file.
     config : RecordsConfig, optional
         How the files are read (delimiter, encoding).
@@ -98,24 +107,31 @@ def suggest_mapping(source: Path, config: RecordsConfig | None = None) -> str:
     Raises
     ------
     RecordsError
-        If the source cannot be read or holds no table.
+        If the source cannot be read, or holds no table that can.
     """
     config = check_config(RecordsConfig, config)
+    source = Path(source)
     with duckdb.connect() as con:
         offers = offered_tables(con, source, config)
         if not offers:
             raise RecordsError("there are no tables", where=str(source), expected="CSV or Parquet files")
         columns: dict[str, list[str]] = {}
         staged: dict[str, str] = {}
-        unread: list[str] = []
+        faults: list[RecordsError] = []
         for number, (name, stage) in enumerate(offers.items()):
             try:
                 stage(f"offered_{number}")
             except RecordsError as error:  # a folder may hold other things beside the tables
-                unread.append(f"# cannot be read: {one_line(str(error))}")
+                faults.append(error)
                 continue
             staged[name] = f"offered_{number}"
             columns[name] = [str(r[0]) for r in con.execute(f"DESCRIBE {staged[name]}").fetchall()]
+        if faults and not columns:
+            raise RecordsError(
+                f"no table can be read: {faults[0].what}",
+                where=faults[0].where,
+                next_step=faults[0].next_step,
+            )
         proposals = _match_tables(columns)
         lines = [
             f"# Proposed from the names in {json.dumps(source.name, ensure_ascii=False)}. Check every line:",
@@ -123,15 +139,15 @@ def suggest_mapping(source: Path, config: RecordsConfig | None = None) -> str:
             "mapping:" if proposals else "mapping: {}",
         ]
         for proposal in proposals:
-            formats = {
-                theirs: _date_format(con, staged[proposal.origin], theirs)
-                for ours, (theirs, _) in proposal.columns.items()
-                if proposal.table.column(ours).type == "date"
+            cells = {
+                ours: _cell(con, staged[proposal.origin], theirs, proposal.table.column(ours).type, score)
+                for ours, (theirs, score) in proposal.columns.items()
             }
-            lines += _table_lines(proposal, columns[proposal.origin], formats)
+            lines += _table_lines(proposal, columns[proposal.origin], cells)
     used = {proposal.origin for proposal in proposals}
     lines += [f"# not used: {one_line(name)}" for name in columns if name not in used]
-    return "\n".join(lines + unread) + "\n"
+    lines += [f"# cannot be read: {one_line(str(error))}" for error in faults]
+    return "\n".join(lines) + "\n"
 
 
 def _words(name: str) -> list[str]:
@@ -202,41 +218,72 @@ def _match_tables(columns: Mapping[str, list[str]]) -> list[_Proposal]:
     return [chosen[name] for name in CONTRACTS if name in chosen]
 
 
-def _date_format(con: duckdb.DuckDBPyConnection, staged: str, column: str) -> str:
-    """The one format that reads the first values; empty if they are ISO, several fit or none does."""
-    name = quote_name(column)
-    rows = con.execute(
-        f"SELECT trim(CAST({name} AS VARCHAR)) FROM {staged} WHERE trim(CAST({name} AS VARCHAR)) <> '' "
-        f"LIMIT {_SAMPLE}"
-    ).fetchall()
-    values = [str(row[0]) for row in rows]
-    if not values or all(re.match(r"\d{4}-\d{2}-\d{2}", value) for value in values):
+def _sample(con: duckdb.DuckDBPyConnection, staged: str, column: str) -> list[str]:
+    """The first cells of a column that are not blank, as text."""
+    cell = f"trim(CAST({quote_name(column)} AS VARCHAR))"
+    rows = con.execute(f"SELECT {cell} FROM {staged} WHERE {cell} <> '' LIMIT {_SAMPLE}").fetchall()
+    return [str(row[0]) for row in rows]
+
+
+def _are(pattern: re.Pattern[str], values: Sequence[str]) -> bool:
+    """Whether nearly all values are written so: a broken cell or two do not hide how the others are."""
+    return sum(pattern.fullmatch(value) is not None for value in values) >= _NEARLY_ALL * len(values)
+
+
+def _date_cell(con: duckdb.DuckDBPyConnection, values: list[str]) -> tuple[str, str]:
+    """The one format that reads nearly all values, and a note where it is not known.
+
+    Neither where they are read as they are: ISO dates and timestamps.
+    """
+    if _are(_ISO, values):
+        return "", ""
+    counts = {form: _count_read(con, values, form) for form in _FORMATS}
+    best = max(counts.values())
+    # Both of two orders may read nearly all: a 13th tells them apart.
+    fitting = [form for form, count in counts.items() if count == best >= _NEARLY_ALL * len(values)]
+    if len(fitting) == 1:
+        return fitting[0], ""
+    return "", f"; the dates are written otherwise, add date_format ({' or '.join(fitting) or 'see them'})"
+
+
+def _count_read(con: duckdb.DuckDBPyConnection, values: list[str], form: str) -> int:
+    if "%y" in form:
+        values = [value for value in values if _SHORT_YEAR.fullmatch(value)]
+    query = "count(*) FILTER (year(try_strptime(v, ?)) BETWEEN 1970 AND 2100)"
+    rows = con.execute(f"SELECT {query} FROM (SELECT unnest(?::VARCHAR[]) AS v)", [form, values]).fetchall()
+    return int(rows[0][0])
+
+
+def _number_note(values: list[str]) -> str:
+    """What keeps nearly all numbers from being read as they are; empty if nothing does."""
+    if _are(_NUMBER, values):
         return ""
-    fitting = [
-        form
-        for form in _FORMATS
-        if ("%y" not in form or all(re.search(r"\D\d{2}$", value) for value in values))
-        and con.execute(
-            "SELECT bool_and(coalesce(year(try_strptime(v, ?)) BETWEEN 1970 AND 2100, false)) "
-            "FROM (SELECT unnest(?::VARCHAR[]) AS v)",
-            [form, values],
-        ).fetchall()[0][0]
-    ]
-    return fitting[0] if len(fitting) == 1 else "?" + " or ".join(fitting)
+    if _are(_GROUPED, values):
+        what = "have thousands commas"
+    elif _are(_PER_CENT, values):
+        what = "have per cent signs"
+    else:
+        what = "are not plain ones"
+    return f"; the numbers {what}, export them as 1234.5"
 
 
-def _table_lines(proposal: _Proposal, columns: list[str], formats: Mapping[str, str]) -> list[str]:
+def _cell(con: duckdb.DuckDBPyConnection, staged: str, theirs: str, kind: str, score: float) -> str:
+    """The right-hand side of one column's line, with its confidence and what is to be added by hand."""
+    form = note = ""
+    if kind in ("date", "amount", "integer"):
+        values = _sample(con, staged, theirs)
+        if kind == "date":
+            form, note = _date_cell(con, values)
+        else:
+            note = _number_note(values)
+    cell = f'{{column: {_scalar(theirs)}, date_format: "{form}"}}' if form else _scalar(theirs)
+    return f"{cell} # {_confidence(score)}{note}"
+
+
+def _table_lines(proposal: _Proposal, columns: list[str], formatted: Mapping[str, str]) -> list[str]:
     table = proposal.table
     lines = [f"  {table.name}: # {_confidence(proposal.score)}", f"    source: {_scalar(proposal.origin)}"]
-    cells = []
-    for ours, (theirs, score) in proposal.columns.items():
-        form = formats.get(theirs, "")
-        note = _confidence(score)
-        if form.startswith("?"):
-            note += f"; the dates are written otherwise, add date_format ({form[1:] or 'see them'})"
-            form = ""
-        cell = f'{{column: {_scalar(theirs)}, date_format: "{form}"}}' if form else _scalar(theirs)
-        cells.append(f"      {ours}: {cell} # {note}")
+    cells = [f"      {ours}: {cell}" for ours, cell in formatted.items()]
     lines += ["    columns:", *cells] if cells else []
     missing = [c.name for c in table.columns if c.required and c.name not in proposal.columns]
     lines += [f"      # {name}: required, and nothing is called like it" for name in missing]

@@ -336,6 +336,65 @@ class TestSuggest:
         assert "SECRET" not in text
         assert "13" not in text
 
+    @pytest.mark.parametrize(
+        ("cells", "told"),
+        [
+            # One broken cell of a hundred and blank ones hide nothing; two do.
+            (["13/01/2024"] * 99 + ["soon"] + [""] * 50, '{column: start, date_format: "%d/%m/%Y"} #'),
+            (
+                ["13/01/2024"] * 98 + ["soon"] * 2,
+                "start # low (0.67); the dates are written otherwise, add date_format",
+            ),
+            # All but one could be either: that one is the thirteenth.
+            (["05/01/2024"] * 199 + ["13/01/2024"], '{column: start, date_format: "%d/%m/%Y"} #'),
+            (["05/01/2024"] * 199 + ["01/13/2024"], '{column: start, date_format: "%m/%d/%Y"} #'),
+            (["13/01/24"] * 2, '{column: start, date_format: "%d/%m/%y"} #'),
+            (["13/01/2024 23:59"] * 2, '{column: start, date_format: "%d/%m/%Y %H:%M"} #'),
+            (["20240113 23:59:59"] * 2, '{column: start, date_format: "%Y%m%d %H:%M:%S"} #'),
+            (["2024-01-13"] * 99 + ["soon"], "start #"),
+            (["2024-01-13 23:59:59", "2024-01-13T23:59:59.5+08:00", "2024-01-13 23:59Z"], "start #"),
+        ],
+    )
+    def test_nearly_all_cells_decide_on_a_date_format(self, tmp_path, cells, told):
+        rows = "".join(f"{i},2,{cell}\n" for i, cell in enumerate(cells))
+        (tmp_path / "loans.csv").write_text(f"loan_id,cust_id,start\n{rows}")
+        text = suggest_mapping(tmp_path)
+        assert f"opened_on: {told}" in text
+        assert ("add date_format" in text) == ("written otherwise" in told)
+        assert config(text).mapping["accounts"].columns["opened_on"].column == "start"
+
+    @pytest.mark.parametrize(
+        ("cell", "told"),
+        [
+            ("30,900.00", "; the numbers have thousands commas, export them as 1234.5"),
+            ("12.5%", "; the numbers have per cent signs, export them as 1234.5"),
+            ("30.900,00", "; the numbers are not plain ones, export them as 1234.5"),
+            ("£3", "; the numbers are not plain ones, export them as 1234.5"),
+            ("30900.00", ""),
+            ("-3e4", ""),
+            ("", ""),
+        ],
+    )
+    def test_numbers_that_are_not_plain_are_noted(self, tmp_path, cell, told):
+        rows = "".join(f'{i},2,2024-01-05,"{cell}"\n' for i in range(99)) + '99,2,2024-01-05,"n/a"\n' * (
+            cell != ""
+        )
+        (tmp_path / "loans.csv").write_text(f"loan_id,cust_id,start,principal\n{rows}")
+        (line,) = (row for row in suggest_mapping(tmp_path).splitlines() if "principal" in row)
+        assert line.endswith(f"(0.95){told}")
+
+    def test_where_no_file_can_be_read_nothing_is_proposed(self, tmp_path, capsys):
+        for name in ("loans", "people"):
+            (tmp_path / f"{name}.csv").write_bytes("借据号,客户编号\n1,2\n".encode("gb18030"))
+        assert run(["validate", "--records", str(tmp_path), "--suggest"]) == 3
+        said = capsys.readouterr()
+        assert said.out == ""
+        assert (
+            "no table can be read: the bytes are not utf-8 [loans.csv, line 1]; set csv_encoding" in said.err
+        )
+        arguments = ["validate", "--records", str(tmp_path), "--suggest", "--set", "csv_encoding=gb18030"]
+        assert run(arguments) == 0
+
     def test_dates_that_can_be_read_two_ways_are_left_to_a_person(self, tmp_path):
         (tmp_path / "loans.csv").write_text("loan_id,cust_id,start\n1,2,05/01/2024\n")
         text = suggest_mapping(tmp_path)
