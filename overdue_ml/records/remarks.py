@@ -17,6 +17,7 @@ from overdue_ml.records.suggest import one_line, similarity
 
 _KEYS_SHOWN = 5
 _COLUMNS_SHOWN = 12
+_LENGTH_SHOWN = 60
 #: By letters a misspelt name is at least this near, by words one that says the same.
 _LETTERS, _WORDS = 0.75, 0.9
 
@@ -44,7 +45,7 @@ class Remark:
     @property
     def line(self) -> str:
         """As it is printed."""
-        keys = f" (first: {', '.join(map(one_line, self.first_keys[:3]))})" if self.first_keys else ""
+        keys = f" (first: {', '.join(map(_shown, self.first_keys[:3]))})" if self.first_keys else ""
         return f"{'Warning' if self.rows else 'Note'}: {self.table}: {self.message}{keys}."
 
 
@@ -79,6 +80,10 @@ def find_remarks(tables: Mapping[str, pa.Table], config: RecordsConfig) -> list[
         _unused_columns(name, tables[name].column_names, config) for name in CONTRACTS if name in tables
     ]
     return [remark for remark in found if remark is not None]
+
+
+def _shown(name: str) -> str:
+    return one_line(name if len(name) <= _LENGTH_SHOWN else name[:_LENGTH_SHOWN] + "...")
 
 
 def _payments(count: int, one: str, several: str) -> str:
@@ -140,7 +145,7 @@ def _unused_columns(name: str, columns: list[str], config: RecordsConfig) -> Rem
     # Those that may be misspelt first: they must not be among the ones that are not shown.
     shown = sorted(hints, key=lambda column: not hints[column])[:_COLUMNS_SHOWN]
     told = [
-        one_line(column) + (f" (did you mean '{hints[column]}')" if hints[column] else "") for column in shown
+        _shown(column) + (f" (did you mean '{hints[column]}')" if hints[column] else "") for column in shown
     ]
     more = f" and {len(hints) - len(shown)} more" if len(hints) > len(shown) else ""
     return Remark(name, "columns_not_used", f"not used by the contract: {', '.join(told)}{more}")

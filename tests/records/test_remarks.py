@@ -48,6 +48,15 @@ class TestEqualPayments:
         assert found.rows == 1
         assert "1 payment without a payment_id equals" in found.line
 
+    def test_a_long_id_does_not_flood_the_line(self):
+        name = "a" * 10_000
+        payments = PAYMENTS.iloc[:2].assign(account_id=name)
+        (found,) = remarks(
+            payments, ACCOUNTS.assign(account_id=[name, "b"]), instalments=INSTALMENTS.iloc[1:]
+        ).values()
+        assert found.first_keys == (f"{name} 2025-02-01 100.0",)
+        assert len(found.line) < 400
+
     def test_payments_with_an_id_are_looked_after_by_the_rules(self):
         assert remarks(PAYMENTS.assign(payment_id=list("12345"))) == {}
         # Where the id is empty, the row has none.
