@@ -299,11 +299,15 @@ def test_no_champion_and_an_unknown_version_give_exit_code_4(
 ) -> None:
     code, _, err = run(capsys, *score_args(workspace, "--model", "overdue@challenger"))
     assert code == 4
-    for part in ("there is no model 'overdue@challenger'", "versions of 'overdue': 1;", "--alias challenger"):
+    for part in (
+        "there is no model 'overdue@challenger'",
+        "versions of 'overdue' one, as 1;",
+        "--alias challenger",
+    ):
         assert part in sentence(err)
     code, _, err = run(capsys, "promote", "77", "--models", workspace / "models", "--by", "tester")
     assert code == 4
-    for part in ("overdue/77", "versions of 'overdue': 1;", "--alias champion"):
+    for part in ("overdue/77", "versions of 'overdue' one, as 1;", "--alias champion"):
         assert part in sentence(err)
     code, _, err = run(capsys, *score_args(workspace, "--model", "it's@champion"))
     assert code == 4
@@ -327,14 +331,7 @@ def test_a_model_of_other_features_gives_exit_code_4(
 def test_a_disk_that_refuses_gives_exit_code_6_whatever_was_wanted_of_it(
     workspace: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    (workspace / "out").write_text("mine")
-    code, out, err = run(capsys, *score_args(workspace))
-    assert (code, out) == (6, "")
-    for part in ("the output cannot be written: File exists", str(workspace / "out"), "another --out"):
-        assert part in sentence(err)
-    assert (workspace / "out").read_text() == "mine"
     # A file that vanished from a finished run, which nothing else looks for.
-    (workspace / "out").unlink()
     assert run(capsys, *score_args(workspace))[0] == 0
     folder = workspace / "out" / "as_of=2005-09-30"
     (folder / "scores.parquet").unlink()
@@ -342,6 +339,35 @@ def test_a_disk_that_refuses_gives_exit_code_6_whatever_was_wanted_of_it(
     assert (code, out) == (6, "")
     for part in ("cannot be used: FileNotFoundError", str(folder / "scores.parquet"), "run again"):
         assert part in sentence(err)
+
+
+@pytest.mark.parametrize("more", [(), ("--dry-run",)])
+def test_a_file_in_place_of_the_folder_of_runs_gives_exit_code_2(
+    workspace: Path, capsys: pytest.CaptureFixture[str], more: tuple[str, ...]
+) -> None:
+    (workspace / "out").write_text("mine")
+    for out_folder in (workspace / "out", workspace / "out" / "below"):
+        args = score_args(workspace, *more)
+        args[args.index("--out") + 1] = out_folder
+        code, out, err = run(capsys, *args)
+        assert (code, out) == (2, "")
+        for part in ("a file stands there", f"[{workspace / 'out'}]", "expected a folder or a new name"):
+            assert part in sentence(err)
+    assert (workspace / "out").read_text() == "mine"
+
+
+@pytest.mark.parametrize("day", ["0001-01-01", "1899-12-31", "9001-01-01", "9999-12-31"])
+def test_dates_at_the_ends_of_the_calendar_are_refused_in_every_verb(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, day: str
+) -> None:
+    given = ["--records", tmp_path, "--as-of", day]
+    for args in (["score", *given, "--out", tmp_path / "out"], ["report", *given], ["validate", *given]):
+        code, out, err = run(capsys, *args)
+        assert (code, out) == (2, "")
+        assert f"{day} is too far away [--as-of]; expected a day from 1900-01-01 to 9000-12-31." in sentence(
+            err
+        )
+    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize("code", [errno.ENOSPC, errno.EROFS, errno.EACCES, errno.EIO])

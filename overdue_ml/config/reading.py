@@ -11,7 +11,7 @@ import json
 import re
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, TypeVar, get_args
+from typing import Annotated, Any, TypeVar, get_args, get_origin
 
 import yaml
 from pydantic import BaseModel, ValidationError
@@ -147,11 +147,17 @@ def _fields_at(model: type[BaseModel], place: Sequence[str | int]) -> list[str]:
     for part in place:
         if isinstance(kind, type) and issubclass(kind, BaseModel):
             kind = kind.model_fields[str(part)].annotation
+        elif get_origin(kind) is Annotated:  # one of several models, by a word in one of its fields
+            kind = next(each for each in get_args(get_args(kind)[0]) if _says(each, part))
         else:  # a list or a mapping, of which `part` is an item
             kind = get_args(kind)[-1]
         if type(None) in get_args(kind):
             kind = next(each for each in get_args(kind) if each is not type(None))
     return list(kind.model_fields)
+
+
+def _says(model: type[BaseModel], word: str | int) -> bool:
+    return any(word in get_args(field.annotation) for field in model.model_fields.values())
 
 
 def _short(value: object) -> str:

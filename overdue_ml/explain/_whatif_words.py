@@ -24,6 +24,14 @@ _EN: dict[str, str] = {
         "None of the {n} sets of up to {size} allowed events brings the estimate below {threshold}; "
         "the lowest is {p}, if {events}."
     ),
+    "none_of_one": (
+        "The one set of allowed events that is possible does not bring the estimate below {threshold}: it is "
+        "{p}, if {events}."
+    ),
+    "by_itself": (
+        "No event is needed to come below {threshold}: as of {date} the estimate is {without} if nothing at "
+        "all becomes known by then; it is lowest, {p}, if {events}."
+    ),
     "none_possible": (
         "None of the allowed events is possible for this customer, so none brings the estimate below "
         "{threshold}."
@@ -57,6 +65,11 @@ _ZH: dict[str, str] = {
     "found": "使预计概率低于{threshold}的最小变化：{events}。",
     "none": (
         "在最多{size}项允许事件的{n}种组合中，没有一种能使预计概率低于{threshold}；"
+        "最低为{p}，条件是{events}。"
+    ),
+    "none_of_one": "唯一可行的允许事件组合不能使预计概率低于{threshold}：若{events}，则为{p}。",
+    "by_itself": (
+        "无需任何事件即可低于{threshold}：若到{date}为止没有任何新记录，该日的预计概率为{without}；"
         "最低为{p}，条件是{events}。"
     ),
     "none_possible": "允许的事件对该客户均不可行，因此没有一种能使预计概率低于{threshold}。",

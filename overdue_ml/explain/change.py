@@ -25,6 +25,7 @@ from overdue_ml.errors import ConfigError, ModelError
 from overdue_ml.explain._whatif_words import say
 from overdue_ml.explain.contributions import explain_scores
 from overdue_ml.explain.reasons import sum_by_reason
+from overdue_ml.explain.speaking import round_to_total
 from overdue_ml.explain.wording import Wording
 from overdue_ml.model import ScoringModel
 
@@ -149,10 +150,14 @@ class ScoreChange:
         """
         lang, table = wording.language, self.customer(customer_id)
         sums = table.groupby("part")["change"].sum()
-        shown = {part: f"{sums.get(part, 0.0):+.2f}" for part in ("data", "model", "base", "calibration")}
+        parts = ("data", "model", "base", "calibration")
+        total = float(self.total[customer_id])
+        # So that what is shown adds up.
+        hundredths = round_to_total([float(sums.get(part, 0.0)) for part in parts], total)
+        shown = {part: f"{n / 100:+.2f}" for part, n in zip(parts, hundredths, strict=True)}
         told = [
             say(
-                lang, "changed", first=then, second=now, change=f"{self.total[customer_id]:+.2f}",
+                lang, "changed", first=then, second=now, change=f"{round(100 * total) / 100:+.2f}",
                 then=wording.format_number(float(self.p_then[customer_id]), "ratio"),
                 now=wording.format_number(float(self.p_now[customer_id]), "ratio"),
             ),

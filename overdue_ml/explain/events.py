@@ -226,7 +226,7 @@ def pay_next_statements(number: int = 1) -> Event:
             else f"接下来{number}期账单均显示已全额还款，消费保持不变",
         },
         edit,
-        {"en": "No open account has a statement.", "zh": "没有未结清账户的账单记录。"},
+        {"en": "No open account has a recent statement.", "zh": "没有未结清账户的近期账单记录。"},
         group="next",
     )
 
@@ -427,18 +427,19 @@ def _statements(records: Records, account: str, number: int, as_of: dt.date) -> 
         if waited == _MISSED:
             return []
     for _ in range(number):
-        day = _next_date(day, rows)
+        day, paid = _next_date(day, rows), max(balance, 0.0)
+        # What is in credit stays so, less what is spent.
+        balance = balance - paid + spent
         new = {
-            "account_id": account, "statement_date": day, "balance_amount": spent, "dpd": 0,
-            "paid_amount": max(balance, 0.0), "payment_behaviour": "paid_in_full",
+            "account_id": account, "statement_date": day, "balance_amount": balance, "dpd": 0,
+            "paid_amount": paid, "payment_behaviour": "paid_in_full",
             "credit_limit_amount": last.get("credit_limit_amount"),
-            "minimum_due_amount": _in_proportion(last, spent),
+            "minimum_due_amount": _in_proportion(last, max(balance, 0.0)),
         }  # fmt: skip
         for name in ("due_date", "known_on"):
             later = None if last.get(name) is None else last[name] - last["statement_date"]
             new[name] = None if later is None else day + later
         found.append({name: value for name, value in new.items() if name in own.column_names})
-        balance = spent
     return found
 
 

@@ -57,21 +57,27 @@ class SmallestChange:
     ) -> list[str]:
         """The answer in words; see :meth:`WhatIf.sentences`."""
         lang = wording.language
-        limit = wording.format_number(self.threshold, "ratio")
         if self.already:
-            return [
-                say(lang, "already", p=wording.format_number(self.now.p_overdue, "ratio"), threshold=limit)
-            ]
+            p, limit = wording.format_shares([self.now.p_overdue, self.threshold])
+            return [say(lang, "already", p=p, threshold=limit)]
         if self.found is not None:
+            found = (self.found.now, self.found.without, self.found.after)
+            *_, limit = wording.format_shares([*(score.p_overdue for score in found), self.threshold])
             first = say(lang, "found", threshold=limit, events=self.found.clause(lang))
-            return [first, *self.found.sentences(wording, units, silent)]
+            return [first, *self.found.sentences(wording, units, silent, [self.threshold])]
         if self.lowest is None:
-            return [say(lang, "none_possible", threshold=limit)]
-        lowest = wording.format_number(self.lowest.after.p_overdue, "ratio")
+            return [say(lang, "none_possible", threshold=wording.format_number(self.threshold, "ratio"))]
+        without, lowest, limit = wording.format_shares(
+            [self.lowest.without.p_overdue, self.lowest.after.p_overdue, self.threshold]
+        )
+        key = "none_of_one" if len(self.tried) == 1 else "none"
+        if self.lowest.after.p_overdue < self.threshold:
+            # By then the days alone would do it, which is no merit of the events.
+            key = "by_itself"
         return [
             say(
-                lang, "none", n=str(len(self.tried)), size=str(self.max_size), threshold=limit, p=lowest,
-                events=self.lowest.clause(lang),
+                lang, key, n=str(len(self.tried)), size=str(self.max_size), threshold=limit, p=lowest,
+                without=without, date=wording.format_date(self.lowest.on), events=self.lowest.clause(lang),
             )
         ]  # fmt: skip
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+import math
+from collections.abc import Collection, Mapping, Sequence
 
 MAX_ADVERSE, MAX_PROTECTIVE = 4, 3
 #: Below this a contribution would be written 0.00.
@@ -68,3 +69,21 @@ def choose_reasons(
         if len(same) < (MAX_ADVERSE if value > 0 else MAX_PROTECTIVE):
             same.append(code)
     return raises, lowers
+
+
+def round_to_total(values: Sequence[float], total: float) -> list[int]:
+    """Round to hundredths such that what is shown adds up to the rounded total.
+
+    The values with the largest remainders are rounded up, so each is off by less than one hundredth.
+
+    Examples
+    --------
+    >>> round_to_total([0.333, 0.333, 0.334], 1.0)
+    [33, 33, 34]
+    """
+    floors = [math.floor(100 * value) for value in values]
+    short = round(100 * total) - sum(floors)
+    order = sorted(range(len(values)), key=lambda i: (floors[i] - 100 * values[i], i))
+    for i in order[: max(short, 0)]:
+        floors[i] += 1
+    return floors

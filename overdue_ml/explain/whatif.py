@@ -136,7 +136,11 @@ class WhatIf:
         return [{str(k): v for k, v in row.items()} for row in shown.to_dict("records")], rest
 
     def sentences(
-        self, wording: Wording, units: dict[str, str] | None = None, silent: Collection[str] = ()
+        self,
+        wording: Wording,
+        units: dict[str, str] | None = None,
+        silent: Collection[str] = (),
+        beside: Sequence[float] = (),
     ) -> list[str]:
         """What is compared with what, what came of it, and the reasons that move.
 
@@ -148,16 +152,18 @@ class WhatIf:
             Units of the features by name; with them a reason says the figures that it would have.
         silent : collection of str
             Reasons that are never told; they count among the others.
+        beside : sequence of float
+            Probabilities that stand beside these and must look another where they are.
 
         Returns
         -------
         list of str
         """
         lang = wording.language
-        figure = {
-            name: wording.format_number(score.p_overdue, "ratio")
-            for name, score in (("now", self.now), ("without", self.without), ("after", self.after))
-        }
+        scores = (self.now.p_overdue, self.without.p_overdue, self.after.p_overdue)
+        figure = dict(
+            zip(("now", "without", "after"), wording.format_shares([*scores, *beside]), strict=False)
+        )
         told = [say(lang, "now", date=wording.format_date(self.as_of), p=figure["now"])]
         told += [event.idle[lang] for event in self.idle]
         if len(self.idle) == len(self.events):

@@ -9,7 +9,7 @@ from __future__ import annotations
 import datetime as dt
 import math
 import re
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from numbers import Real
 from pathlib import Path
@@ -26,6 +26,8 @@ _SECTIONS = ("reasons", "units", "tiers", "behaviours", "card")
 _REFERENCE = "en"
 # Beyond this a figure is not money any more, and 300 digits would only break the layout.
 _HUGE = 1e15
+#: Of a probability in per cent.
+_MOST_DECIMALS = 4
 
 
 @dataclass(frozen=True)
@@ -184,6 +186,25 @@ class Wording:
         number = _digits(100.0 * value if unit == "ratio" else float(value), unit)
         key = "days_one" if unit == "days" and number in ("1", "-1") else unit
         return _fill(self.units[key], {"n": number})
+
+    def format_shares(self, shares: Sequence[float]) -> list[str]:
+        """Write probabilities in per cent that are compared: with the decimals that tell them apart.
+
+        Parameters
+        ----------
+        shares : sequence of float
+
+        Examples
+        --------
+        >>> load_wording("en").format_shares([0.1996, 0.2, 0.31])
+        ['19.96 %', '20.00 %', '31.00 %']
+        """
+        told = [self.format_number(share, "ratio") for share in shares]
+        for decimals in range(1, _MOST_DECIMALS + 1):
+            if len(set(told)) == len({round(share, _MOST_DECIMALS + 2) for share in shares}):
+                break
+            told = [_fill(self.units["ratio"], {"n": f"{100 * share:.{decimals}f}"}) for share in shares]
+        return told
 
     def format_date(self, day: dt.date | None) -> str:
         """Write a date in words; a missing one as unknown."""

@@ -11,7 +11,7 @@ from typing import Any
 import duckdb
 
 from overdue_ml.records import Records, compute_facts, compute_next_due
-from overdue_ml.records.facts import known_on_sql
+from overdue_ml.records.facts import ALWAYS, known_on_sql
 from overdue_ml.records.select import keep_customers
 from overdue_ml.reports import Debt, Income, Instalment, Payment, Statement
 
@@ -162,8 +162,9 @@ def _debts(con: duckdb.DuckDBPyConnection, records: Records) -> dict[str, list[D
 
 
 def _last_known(con: duckdb.DuckDBPyConnection, records: Records) -> dict[str, dt.date]:
-    parts = []
-    for table in ("statements", "payments", "incomes", "borrowings"):
+    opened = "SELECT customer_id, opened_on AS day FROM accounts"
+    parts = [opened] if "opened_on" in records.columns("accounts") else []
+    for table in ("statements", "instalments", "payments", "incomes", "borrowings"):
         if table in records:
             own = "customer_id" in records.columns(table)
             owner = "e" if own else "a"
@@ -173,8 +174,8 @@ def _last_known(con: duckdb.DuckDBPyConnection, records: Records) -> dict[str, d
     if not parts:
         return {}
     rows = con.sql(
-        f"SELECT customer_id, max(day) FROM ({' UNION ALL '.join(parts)}) WHERE day <= {_AS_OF} "
-        "GROUP BY customer_id ORDER BY customer_id"
+        f"SELECT customer_id, max(day) FROM ({' UNION ALL '.join(parts)}) "
+        f"WHERE day > {ALWAYS} AND day <= {_AS_OF} GROUP BY customer_id ORDER BY customer_id"
     ).fetchall()
     return dict(rows)
 

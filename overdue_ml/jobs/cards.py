@@ -285,7 +285,7 @@ class CardBook:
             reasons=lines,
             statements=data.statements.get(customer_id, []),
             model=manifest["model"],
-            notes=self._notes(customer_id, data, silent),
+            notes=self._notes(customer_id, data, silent & {line.code for line in lines}),
             p_low=float(row["p_low"]) if "p_low" in row else None,
             p_high=float(row["p_high"]) if "p_high" in row else None,
             points_scale=build_config(PointsConfig, manifest["settings"]["score"]["points"], where=MANIFEST),
@@ -308,7 +308,9 @@ class CardBook:
             notes.append(words.text(f"note_{population}"))
         last = data.last_known.get(customer_id)
         if last is None:
-            notes.append(words.text("note_never_known"))
+            # Instalments that nobody dated were always known.
+            if customer_id not in data.instalments:
+                notes.append(words.text("note_never_known"))
         else:
             days = words.format_number(float((self._as_of - last).days), "days")
             notes.append(words.text("note_last_known", date=words.format_date(last), days=days))

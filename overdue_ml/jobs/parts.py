@@ -12,7 +12,7 @@ import resource
 import sys
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import lru_cache
@@ -46,6 +46,7 @@ from overdue_ml.features import (
 from overdue_ml.jobs.book import BookSource
 from overdue_ml.jobs.inputs import input_tables
 from overdue_ml.jobs.places import is_whole, sha256_of
+from overdue_ml.jobs.silent import silent_of
 from overdue_ml.model import ScoringModel, compute_points, load_bundle, predict_further
 from overdue_ml.monitoring import count_book
 from overdue_ml.records import Bucketed, InstalmentDues, Records, compute_next_due
@@ -148,7 +149,7 @@ def score_records(
     else:
         explainer = build_explainer(model.classifier, among.background)
         log_odds, contributions = explain_features(model.classifier, features, progress, explainer, n_threads)
-        reasons = _reasons(contributions, model, config)
+        reasons = _reasons(contributions, model, config, silent_of(records.config))
     dues = compute_next_due(records, as_of, instalments=owed, n_threads=n_threads)
     scores = _scores(dues, as_of, features, log_odds, model, config).assign(**reasons)
     return Scored(scores, features, contributions, dues)
@@ -160,8 +161,10 @@ def no_reasons(n: int, reasons: int) -> dict[str, Any]:
     return {str(name): empty[name].to_numpy() for name in empty.columns}
 
 
-def _reasons(contributions: Contributions, model: ScoringModel, config: ScoreConfig) -> dict[str, Any]:
-    found = top_reasons(sum_by_reason(contributions.values, model.reasons), config.reasons)
+def _reasons(
+    contributions: Contributions, model: ScoringModel, config: ScoreConfig, silent: Collection[str]
+) -> dict[str, Any]:
+    found = top_reasons(sum_by_reason(contributions.values, model.reasons), config.reasons, silent)
     return {str(name): found[name].array for name in found.columns}
 
 

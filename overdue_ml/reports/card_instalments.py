@@ -93,7 +93,9 @@ def instalment_section(
     ValueError
         If something was settled or paid after the as_of date.
     """
-    days = [i.settled_on for i in instalments if i.settled_on] + [p.paid_on for p in payments]
+    # What needs no payment is settled on its due date, also ahead of it.
+    days = [i.settled_on for i in instalments if i.settled_on and i.settled_on != i.due_date]
+    days += [p.paid_on for p in payments]
     if days and max(days) > as_of:
         raise ValueError(f"A payment of {max(days)} was not known on {as_of}.")
     if not instalments:

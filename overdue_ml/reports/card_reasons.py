@@ -11,7 +11,7 @@ from markupsafe import Markup
 
 from overdue_ml.config import PointsConfig
 from overdue_ml.errors import ModelError
-from overdue_ml.explain.speaking import CONTRADICTIONS, Pairs, choose_reasons
+from overdue_ml.explain.speaking import CONTRADICTIONS, Pairs, choose_reasons, round_to_total
 from overdue_ml.explain.wording import Wording
 from overdue_ml.model import compute_points
 from overdue_ml.reports.charts import reason_bar
@@ -41,24 +41,6 @@ def signed(hundredths: int) -> str:
     """Hundredths as a decimal that always shows its sign."""
     sign = "+" if hundredths > 0 else ("−" if hundredths < 0 else "")
     return f"{sign}{abs(hundredths) / 100:,.2f}"
-
-
-def round_to_total(values: Sequence[float], total: float) -> list[int]:
-    """Round to hundredths such that what is shown adds up to the rounded total.
-
-    The values with the largest remainders are rounded up, so each is off by less than one hundredth.
-
-    Examples
-    --------
-    >>> round_to_total([0.333, 0.333, 0.334], 1.0)
-    [33, 33, 34]
-    """
-    floors = [math.floor(100 * value) for value in values]
-    short = round(100 * total) - sum(floors)
-    order = sorted(range(len(values)), key=lambda i: (floors[i] - 100 * values[i], i))
-    for i in order[: max(short, 0)]:
-        floors[i] += 1
-    return floors
 
 
 @dataclass(frozen=True)

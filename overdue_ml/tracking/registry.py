@@ -84,7 +84,7 @@ def _find(store: Store, reference: str) -> tuple[Any, str]:
         raise ModelError(
             f"there is no model '{reference}'",
             where=f"registry in {store.folder.name}/",
-            expected=f"one of the latest versions of '{name}': {', '.join(map(str, known))}" if known else None,
+            expected=f"of the versions of '{name}' one, as {', '.join(map(str, known))}" if known else None,
             next_step=promote if known else f"train a model, then {promote}",
         ) from None
 

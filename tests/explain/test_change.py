@@ -1,5 +1,7 @@
 """Score change, worked out by hand for two customers, and exact for any two models."""
 
+import re
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -118,6 +120,21 @@ def test_both_languages(models, features):
     more = Scores(many.by_reason + 0.1, 0.0, pd.Series([1.2], IDS[:1]), pd.Series([p], IDS[:1]))
     told = split_change(many, more.by_reason, more).sentences("ANN", load_wording("en"), "then", "now")
     assert told[-2:] == ["R07: +0.10 through the data.", "All other reasons together: +0.40."]
+
+
+def test_what_is_shown_adds_up():
+    """+0.014, +0.014 and +0.012 make +0.04; each by itself would be +0.01."""
+    empty = pd.DataFrame(index=IDS[:1])
+    then = Scores(empty.assign(A=0.0), 0.0, pd.Series([0.0], IDS[:1]), pd.Series([0.5], IDS[:1]))
+    data = then.by_reason + 0.014
+    p = 1 / (1 + np.exp(-0.04))
+    now = Scores(data + 0.014, 0.012, pd.Series([0.04], IDS[:1]), pd.Series([p], IDS[:1]))
+    told = split_change(then, data, now).sentences("ANN", load_wording("en"), "then", "now")
+    assert told[0].endswith("+0.04 in calibrated log-odds.")
+    parts = [float(part) for part in re.findall(r"[+-]\d\.\d\d", told[1])]
+    assert len(parts) == 4
+    assert sum(parts) == pytest.approx(0.04, abs=1e-12)
+    assert "-0.00" not in told[1]
 
 
 def test_a_calibrator_that_says_nought_or_one_has_finite_parts():

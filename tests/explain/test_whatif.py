@@ -209,6 +209,18 @@ def test_statements_paid_in_full_by_hand(five):
     assert [row["account_id"] for row in added] == ["B1"]
 
 
+def test_what_is_in_credit_stays_in_credit(five):
+    """Cat: -50 on 30 June after 300 of which 350 were paid: nothing newly spent."""
+    from overdue_ml.features.future import forget_after
+    from overdue_ml.records.select import keep_customers
+
+    july = dt.date(2024, 7, 15)
+    known = forget_after(keep_customers(five.records, ["CAT"]), july)
+    tables = pay_next_statements(2).edit(known, july).tables
+    rows = tables["statements"].to_pylist()[known.tables["statements"].num_rows :]
+    assert [(row["balance_amount"], row["paid_amount"]) for row in rows] == [(-50.0, 0.0), (-50.0, 0.0)]
+
+
 def test_statements_paid_in_full_are_paid_in_the_ledger_too(five):
     """Ann owes 900 by 20 July and then 200 by 20 August; of the 900 she paid 150 on 10 July."""
     from overdue_ml.features.future import forget_after
@@ -428,6 +440,38 @@ def test_what_the_days_do_by_themselves_is_no_merit_of_an_event(lender, linear):
     # -1.0 as of today and -1.5 (18 %) as of 11 June, with and without.
     assert found.tried.set_index("events").loc["pay_next_dues:2", "after"] == pytest.approx(sigmoid(-1.5))
     assert found.found is None
+    # It is not told as if the events could not bring it there, nor as if they did.
+    (en,), (zh,) = (found.sentences(load_wording(lang)) for lang in ("en", "zh"))
+    assert en == (
+        "No event is needed to come below 20 %: as of 11 June 2024 the estimate is 18 % if nothing at all "
+        "becomes known by then; it is lowest, 18 %, if the next 2 dues are paid on time."
+    )
+    assert zh.startswith(
+        "无需任何事件即可低于20%：若到2024年6月11日为止没有任何新记录，该日的预计概率为18%；"
+    )
+
+
+def test_one_possible_set_is_spoken_of_in_the_singular(lender, model):
+    found = smallest_change(lender, "ANN", AS_OF, model, 0.01, [pay_arrears()])
+    assert len(found.tried) == 1
+    (en,), (zh,) = (found.sentences(load_wording(lang)) for lang in ("en", "zh"))
+    assert en == (
+        "The one set of allowed events that is possible does not bring the estimate below 1 %: it is 7.6 %, "
+        "if everything that has fallen due is paid today."
+    )
+    assert zh.startswith("唯一可行的允许事件组合不能使预计概率低于1%：")
+
+
+def test_probabilities_that_are_compared_look_different(lender, model):
+    """Below 7.590 % comes 7.586 %; the estimate of 21.4165 % is below 21.42 %."""
+    found = smallest_change(lender, "ANN", AS_OF, model, 0.0759, [pay_arrears()])
+    assert found.found is not None
+    told = " ".join(found.sentences(load_wording("en")))
+    assert "below 7.590 %: everything" in told
+    assert f"it is {100 * sigmoid(-2.5):.3f} % as of the same day" in told
+    now = found.now.p_overdue
+    (already,) = smallest_change(lender, "ANN", AS_OF, model, now + 0.0004).sentences(load_wording("en"))
+    assert already == f"The estimate of {100 * now:.1f} % is below {100 * now + 0.04:.1f} % already."
 
 
 def test_the_past_and_the_hypothetical_are_never_proposed(lender, model, linear):

@@ -205,7 +205,7 @@ def _with_adverse(tmp_path, text):
 def test_dates_are_told_in_the_words_of_the_language():
     figures, as_of = _figures(10.0), dt.date(2024, 4, 30)
     en = load_wording("en").sentence("NEXT_DUE", 1.0, figures, UNITS, as_of)
-    assert en.startswith("The next instalment is due on 10 May 2024, in 10 days;")
+    assert en.startswith("The next instalment, paid already or not, is due on 10 May 2024, in 10 days;")
     zh = load_wording("zh").sentence("ACCOUNT_AGE", -1.0, figures, UNITS, as_of)
     assert zh.startswith("首个账户于2024年4月20日开立，至今10天，")
 

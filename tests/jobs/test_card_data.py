@@ -75,7 +75,22 @@ def test_incomes_and_debts_are_those_known_on_the_date(data):
 
 
 def test_the_last_record_is_the_one_last_known_by_then(data):
+    # New's account is opened in June.
     assert data.last_known == {"ANN": D(2024, 4, 20), "BEN": D(2024, 4, 30)}
+    later = read_card_data(load_records(FRAMES), ["ANN", "BEN", "NEW"], D(2024, 6, 2)).last_known
+    # The debt of 15 April, known a month later, after the instalment that was put off.
+    assert later == {"ANN": D(2024, 5, 15), "BEN": D(2024, 4, 30), "NEW": D(2024, 6, 1)}
+    plans = {name: FRAMES[name] for name in ("accounts", "instalments", "payments")}
+    # A change of plan is a record too.
+    assert read_card_data(load_records(plans), ["ANN"], D(2024, 6, 2)).last_known == {"ANN": D(2024, 5, 10)}
+    # Nobody dated the plan of New: it was always known, and nothing says since when.
+    undated = plans | {"accounts": plans["accounts"].assign(opened_on=None)}
+    assert read_card_data(load_records(undated), ["NEW"], D(2024, 6, 2)).last_known == {}
+
+
+def test_days_past_due_are_those_of_the_worst_account(data):
+    """As of 30 April Ann's instalment of 15 April is unpaid; New has no instalment yet that is known."""
+    assert {i: data.dpd.get(i) for i in ("ANN", "BEN", "NEW")} == {"ANN": 15.0, "BEN": 0.0, "NEW": None}
 
 
 def test_absent_tables_are_told_from_absent_rows():

@@ -129,6 +129,11 @@ def test_protected_details_are_never_told(run, records):
     book = CardBook(run, source=records)
     (card,) = book.make(book.riskiest(1))
     assert card.silent == {"PROFILE"}
+    # The records have them, and the model did not ask.
+    assert book.wording.text("note_protected") not in card.notes
+    path = run / "contributions.parquet"
+    pd.read_parquet(path).assign(attr_sex=0.0).to_parquet(path, index=False)
+    (card,) = book.make(book.riskiest(1))
     assert book.wording.text("note_protected") in card.notes
 
 

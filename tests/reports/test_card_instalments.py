@@ -132,6 +132,16 @@ def test_the_order_of_the_rows_does_not_matter(seed):
     assert section(*rows, payments=payments) == expected
 
 
+def test_an_instalment_ahead_that_needs_no_payment_is_settled_on_its_due_date():
+    """A payment holiday, or so little that it lies within the tolerance."""
+    holiday, little = (
+        Instalment("A1", dt.date(2024, month, 15), amount, 0.0, dt.date(2024, month, 15), 0)
+        for month, amount in ((5, 0.0), (6, 3.2))
+    )
+    found = section(due(4), holiday, little, due(7))
+    assert found.upcoming.startswith("Upcoming: 15 July 2024: 100")
+
+
 def test_nothing_later_than_the_date_is_shown():
     with pytest.raises(ValueError, match="2024-05-01"):
         section(due(4, settled=dt.date(2024, 5, 1)))
