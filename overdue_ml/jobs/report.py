@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -101,7 +102,7 @@ def report_text(result: ReportResult) -> str:
     here = book.ageing[book.ageing["as_of_date"] == book.as_of]
     rows = [
         [str(row["bucket"]), f"{row['accounts']:,}", f"{row['count_share']:.1%}", f"{row['amount']:,.0f}",
-         f"{row['amount_share']:.1%}"]
+         f"{row['amount_share']:.1%}" if math.isfinite(row["amount_share"]) else ""]
         for row in here.to_dict("records")
     ]  # fmt: skip
     header = ["days past due", "accounts", "share", "amount", "share of amount"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import calendar
 import datetime as dt
 
 import numpy as np
@@ -11,7 +12,7 @@ import pandas as pd
 from overdue_ml.metrics import DPD_BUCKETS
 from overdue_ml.metrics.calibration import wilson_interval
 from overdue_ml.records._ledger import NONE
-from overdue_ml.records.ageing import ABSENT, UNKNOWN, Ageing
+from overdue_ml.records.ageing import ABSENT, STATEMENT_DAYS, UNKNOWN, Ageing
 
 #: A bucket of accounts of which the latest statement does not say how late they are.
 NOT_KNOWN = "unknown"
@@ -75,7 +76,7 @@ class BookTables:
         self._days = found.days
         self._shown = range(first, len(found.days))
         day = found.days[-1]
-        ends_month = (day + dt.timedelta(days=1)).day == 1
+        ends_month = day.day == calendar.monthrange(day.year, day.month)[1]
         # A date within a month is no month end: nothing rolls to it.
         self._steps = range(first, len(found.days) - (1 if ends_month else 2))
         self._ends = range(first, len(found.days) - (0 if ends_month else 1))
@@ -173,8 +174,8 @@ class BookTables:
     def vintages(self) -> pd.DataFrame:
         """See :class:`AgedBook`."""
         found = self._found
-        # Accounts of which nothing was ever due or told are no loans yet.
-        known = (found.opened != NONE) & ((found.first_due != NONE) | (self._codes <= N_BUCKETS).any(axis=1))
+        # Accounts of which nothing was ever told are no loans yet.
+        known = (found.opened != NONE) & found.told
         month = _months_of(found.opened)
         ever = np.zeros(len(month), dtype=bool)
         first_month = _month(self._days[self._first])
@@ -228,12 +229,11 @@ class BookTables:
     def _first_late(self) -> tuple[npt.NDArray[np.bool_], npt.NDArray[np.bool_]]:
         """Of which accounts it can be told whether the first due was missed, and which missed it."""
         day = (self._days[-1] - dt.date(1970, 1, 1)).days
-        found, wait = self._found, self._fpd_days
-        # Statements tell it with a delay of their own; until then even a missed due looks paid.
-        if found.arrears_amount is None:
-            wait = max(wait, 62)
-        due = found.first_due.astype(np.int64)
-        return (due != NONE) & (due + wait < day), found.first_late_days > self._fpd_days
+        found = self._found
+        # Statements tell it with a delay of their own; until then even a missed due may look paid.
+        wait = self._fpd_days + np.where(found.first_by_statement, STATEMENT_DAYS, 0)
+        due, late = found.first_due.astype(np.int64), found.first_late_days
+        return (due != NONE) & (due + wait < day) & (late != NONE), late > self._fpd_days
 
     def of_groups(self, column: str, names: list[str], group: IntArray | None) -> pd.DataFrame:
         """See :class:`AgedBook`."""

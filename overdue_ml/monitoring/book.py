@@ -43,7 +43,8 @@ class AgedBook:
     ageing : DataFrame
         as_of_date, bucket, accounts, amount, arrears_amount, count_share, amount_share, and accounts_growth
         and amount_growth against the month end before. The date itself and earlier month ends; the bucket
-        ``unknown`` stands only where an account is in it.
+        ``unknown`` stands only where an account is in it, and arrears are missing where those of an account
+        of the bucket are not known.
     totals : DataFrame
         as_of_date, accounts, amount, overdue_accounts, overdue_amount (1 day late and more),
         late_accounts, late_amount (more than 30 days), the shares of both in the book, amount_growth and
@@ -60,6 +61,8 @@ class AgedBook:
         month end that is shown is later than the opening).
     first_payment : DataFrame
         month (of the first due date), accounts (of which it can be told), defaults, rate, low, high (95 %).
+        Of a first due that statements tell, those of ``fpd_days`` and 32 days after it say whether it was
+        missed; where none of them says it, the account is left out.
     groups : DataFrame
         column, group, bucket, accounts, amount, count_share, amount_share, on the date.
     group_rates : DataFrame
@@ -153,7 +156,7 @@ def compute_book(
     if not 1 <= fpd_days <= 3660:
         raise ConfigError(f"the days of a first-payment default are {fpd_days}", expected="1 to 3660")
     columns = _columns(records, by)
-    found = compute_ageing(records, [*month_ends(day, months), day])
+    found = compute_ageing(records, [*month_ends(day, months), day], fpd_days=fpd_days)
     codes = bucket_codes(found)
     if not (codes[:, -1] <= N_BUCKETS).any():
         raise NothingToScoreError(
@@ -179,7 +182,7 @@ def compute_book(
 
 
 def month_ends(as_of: dt.date, months: int) -> list[dt.date]:
-    """The ends of the months before a date, the latest last.
+    """The ends of the months before a date, the latest last; none before the calendar's first.
 
     Examples
     --------
@@ -189,7 +192,10 @@ def month_ends(as_of: dt.date, months: int) -> list[dt.date]:
     found, day = [], as_of
     # On a month end itself the month before is the latest that is earlier.
     for _ in range(months):
-        day = day.replace(day=1) - dt.timedelta(days=1)
+        first = day.replace(day=1)
+        if first == dt.date.min:
+            break
+        day = first - dt.timedelta(days=1)
         found.append(day)
     return found[::-1]
 

@@ -10,6 +10,7 @@ import pandas as pd
 from markupsafe import Markup
 
 from overdue_ml.monitoring import AgedBook
+from overdue_ml.records.ageing import STATEMENT_DAYS
 from overdue_ml.reports.book_charts import bucket_chart, roll_chart, vintage_chart
 from overdue_ml.reports.evaluation_charts import dot_chart
 from overdue_ml.reports.evaluation_tables import Column, Section, Table, build_table, percent, whole, within
@@ -105,17 +106,20 @@ def _ageing(book: AgedBook, phrases: Phrases) -> Section:
         amount_share=_share("amount_share"),
         amount_growth=_change("amount_growth"),
     )
+    words = [
+        phrases.text(
+            "book_about_ageing",
+            accounts=whole(float(total["accounts"])),
+            amount=whole(float(total["amount"])),
+            overdue=percent(float(total["overdue_amount_share"])),
+            late=percent(float(total["late_amount_share"])),
+        )
+    ]
     if here["arrears_amount"].notna().any():
         columns += _columns(phrases, arrears_amount=_count("arrears_amount"))
-    words = phrases.text(
-        "book_about_ageing",
-        accounts=whole(float(total["accounts"])),
-        amount=whole(float(total["amount"])),
-        overdue=percent(float(total["overdue_amount_share"])),
-        late=percent(float(total["late_amount_share"])),
-    )
+        words.append(phrases.text("book_about_arrears"))
     table = build_table("", here, [_bucket(phrases), *columns])
-    return Section(phrases.text("book_ageing"), [words], tables=[table])
+    return Section(phrases.text("book_ageing"), words, tables=[table])
 
 
 def _months(book: AgedBook, phrases: Phrases) -> Section:
@@ -210,7 +214,8 @@ def _first_payment(book: AgedBook, phrases: Phrases) -> Section:
         first_payment_rate=lambda row: _rate(row, "rate"),
     )
     table = build_table("", book.first_payment.tail(_LATEST).iloc[::-1], columns)
-    about = phrases.text("book_about_first_payment", days=str(book.fpd_days))
+    until = str(book.fpd_days + STATEMENT_DAYS)
+    about = phrases.text("book_about_first_payment", days=str(book.fpd_days), until=until)
     return Section(title, [about], [("", _dots(book.first_payment, "month", "rate", title))], [table])
 
 

@@ -14,6 +14,7 @@ from overdue_ml.errors import ConfigError, NothingToScoreError, RecordsError
 from overdue_ml.features.future import forget_after
 from overdue_ml.metrics import aged_book, roll_rate_matrix
 from overdue_ml.monitoring import compute_book
+from overdue_ml.monitoring.book import month_ends
 from overdue_ml.records import Records, compute_facts, compute_next_due, load_records, simulate
 from overdue_ml.records.ageing import ABSENT, compute_ageing
 
@@ -217,6 +218,204 @@ def test_instalments_by_hand(loans):
     assert vintages.loc["2024-02", "ever_share"].tolist() == pytest.approx([0, 1 / 3, 2 / 3])
     # By product where nobody asks for anything else; a and d are in no bucket any more.
     assert book.group_rates.set_index("group")["accounts"].to_dict() == {"car": 1, "cash": 1, "(unknown)": 1}
+
+
+#: A card's statements of 2024: written, due, balance, days past due. Nobody ever pays.
+NEVER_PAID = [
+    ("01-31", "02-20", 100.0, 0),
+    ("02-29", "03-20", 150.0, 9),
+    ("03-31", "04-20", 200.0, 40),
+    ("04-30", "05-20", 200.0, 70),
+    ("05-31", "06-20", 200.0, 101),
+]
+
+
+def cards(statements, columns=("balance_amount", "dpd"), **closed) -> dict[str, pd.DataFrame]:
+    """Tables of cards opened on 5 January 2024: for each the statements, and when it was closed."""
+    rows = [
+        (card, *(day(f"2024-{d}") for d in row[:2]), *row[2:])
+        for card, own in statements.items()
+        for row in own
+    ]
+    accounts = pd.DataFrame(
+        {"account_id": list(statements), "customer_id": list(statements), "opened_on": day("2024-01-05")}
+    )
+    if closed:
+        accounts["closed_on"] = [day(f"2024-{closed[c]}") if c in closed else None for c in statements]
+    names = ["account_id", "statement_date", "due_date", *columns]
+    # As objects: an empty cell among numbers stays empty.
+    told_of = pd.DataFrame(rows, columns=names, dtype=object).astype(
+        {name: "Float64" if name.endswith("_amount") else "Int64" for name in columns}
+    )
+    return {"accounts": accounts, "statements": told_of}
+
+
+def first_dues(frames, on="2024-07-31", **asked):
+    found = compute_book(load_records(frames), on, months=3, **asked).first_payment
+    return told(found, "month", "accounts", "defaults")
+
+
+@pytest.fixture(scope="module")
+def mixed() -> Records:
+    """Two cards that never paid, and a loan that paid 100 on 5 February, March and April, before 5 May."""
+    frames = cards({"k": NEVER_PAID, "l": NEVER_PAID})
+    loan = frames["accounts"].iloc[:1].assign(account_id="m", customer_id="m")
+    dues = pd.DataFrame({"due_date": [day(f"2024-0{i}-05") for i in (2, 3, 4, 5)], "amount_due": 100.0})
+    paid = dues["due_date"].iloc[:3].to_frame("paid_on").assign(account_id="m", amount=100.0)
+    return load_records(
+        {
+            "accounts": pd.concat([frames["accounts"], loan]),
+            "statements": frames["statements"],
+            "instalments": dues.assign(account_id="m", instalment_no=[1, 2, 3, 4]),
+            "payments": paid,
+        }
+    )
+
+
+def test_statements_of_a_lender_with_both_are_waited_for(mixed):
+    """The first due of the cards, of 20 February, can be told 62 days later; the loan's, paid, after 30."""
+    for on, expected in (("2024-03-25", (1, 0)), ("2024-04-22", (1, 0)), ("2024-04-23", (3, 2))):
+        book = compute_book(mixed, on, months=2)
+        assert told(book.first_payment, "month", "accounts", "defaults") == [("2024-02", *expected)]
+
+
+def test_arrears_of_a_lender_with_both(mixed):
+    """On 20 April both cards are 40 days late and owe 200 each; the loan owes 100, of 5 May, and is current.
+
+    On 10 May the cards are 70 days late and the loan 5: 100 of it are in arrears.
+    """
+    for on, expected in (
+        ("2024-04-20", [("current", 1, 100.0, 0.0), ("31-60", 2, 400.0, 400.0)]),
+        ("2024-05-10", [("1-30", 1, 100.0, 100.0), ("61-90", 2, 400.0, 400.0)]),
+    ):
+        book = compute_book(mixed, on, months=2)
+        here = book.ageing[(book.ageing["as_of_date"] == day(on)) & (book.ageing["accounts"] > 0)]
+        assert told(here, "bucket", "accounts", "amount", "arrears_amount") == expected
+
+
+def test_more_days_of_a_first_payment_default_are_waited_for_longer():
+    """Of 90 days the statement of 31 May tells, 101 days after; it is waited for until 21 June."""
+    frames = cards({"k": NEVER_PAID})
+    assert first_dues(frames, fpd_days=90) == [("2024-02", 1, 1)]
+    assert first_dues(frames, fpd_days=100) == [("2024-02", 1, 1)]
+    assert first_dues(frames, "2024-06-21", fpd_days=90) == []
+    assert first_dues(frames, "2024-06-22", fpd_days=90) == [("2024-02", 1, 1)]
+    # Of one day the statement of 29 February tells, within 33 days: on 25 March.
+    assert first_dues(frames, "2024-03-25", fpd_days=1) == [("2024-02", 1, 1)]
+
+
+def test_accounts_of_which_nothing_tells_are_left_out():
+    """All of the first due of 20 February, whose statements until 22 April count."""
+    first, march = ("01-31", "02-20", 100.0, 0), ("02-29", "03-20", 100.0)
+    silent = {
+        "one": [first],
+        "empty": [first, (*march, None), ("03-31", "04-20", 200.0, None)],
+        "later": [first, ("04-30", "05-20", 100.0, 70), ("05-31", "06-20", 200.0, 101)],
+        # Nine days late after nine days: unpaid so far, and then nobody knows.
+        "open": [first, (*march, 9), ("03-31", "04-20", 200.0, None)],
+    }
+    assert first_dues(cards(silent)) == []
+    speaking = {
+        # Paid, since nothing was late nine days after it.
+        "paid": [first, (*march, 0)],
+        # The due of March is eleven days late, so that of February is paid.
+        "next": [first, (*march, None), ("03-31", "04-20", 200.0, 11)],
+        "never": [first, (*march, None), ("03-31", "04-20", 200.0, 40)],
+    }
+    assert first_dues(cards(silent | speaking)) == [("2024-02", 3, 1)]
+
+
+def test_a_cycle_with_nothing_due_is_no_first_due():
+    """The card is first used in February: 100, due on 20 March, 41 days late by the end of April."""
+    used = [
+        ("01-31", "02-20", 0.0, 0),
+        ("02-29", "03-20", 100.0, 0),
+        ("03-31", "04-20", 200.0, 11),
+        ("04-30", "05-20", 200.0, 41),
+    ]
+    assert first_dues(cards({"k": used})) == [("2024-03", 1, 1)]
+    # A minimum of nothing asks for nothing, whatever the balance; without one the balance decides.
+    columns = ("balance_amount", "minimum_due_amount", "dpd")
+    for balance, minimum, month in ((300.0, 0.0, "2024-03"), (300.0, None, "2024-02"), (0.0, 5.0, "2024-02")):
+        rows = [(*used[0][:2], balance, minimum, 0), *((a, b, c, c / 10, d) for a, b, c, d in used[1:])]
+        assert [row[0] for row in first_dues(cards({"k": rows}, columns))] == [month]
+    # Where no amount is known every due date counts: of that of 20 February the worst is 11 days late.
+    bare = cards({"k": [(a, b, d) for a, b, _, d in used]}, ("dpd",))
+    assert first_dues(bare) == [("2024-02", 1, 0)]
+
+
+def test_a_card_that_was_never_used_stays_in_its_vintage():
+    """It was closed on 15 February: one of the two that were opened in January."""
+    frames = cards({"k": NEVER_PAID, "unused": [("01-31", "02-20", 0.0, 0)]}, unused="02-15")
+    vintages = compute_book(load_records(frames), "2024-04-30", months=1).vintages
+    assert told(vintages, "vintage", "mob", "accounts", "late_share") == [
+        ("2024-01", 2, 2, 0.5),
+        ("2024-01", 3, 2, 0.5),
+    ]
+
+
+def test_arrears_of_statements_are_what_they_ask_for(five, june):
+    """The minimum of Ann's account and of Ben's second; Dan's May is not known, and so are his arrears."""
+    shown = june.ageing[june.ageing["accounts"] > 0].astype({"arrears_amount": object})
+    arrears = shown["arrears_amount"].where(shown["arrears_amount"].notna(), None)
+    assert list(zip(shown["as_of_date"].astype(str), shown["bucket"], arrears, strict=True)) == [
+        ("2024-03-31", "current", 0.0),
+        ("2024-03-31", "1-30", 60.0 + 45.0),
+        ("2024-04-30", "current", 0.0),
+        ("2024-04-30", "31-60", 80.0 + 40.0),
+        ("2024-05-31", "current", 0.0),
+        ("2024-05-31", "unknown", None),
+        ("2024-06-30", "current", 0.0),
+        ("2024-06-30", "1-30", 90.0),
+    ]
+    # As a scoring run says what is overdue.
+    days = ["2024-03-31", "2024-04-30", "2024-06-30"]
+    found = compute_ageing(five.records, days)
+    for j, on in enumerate(found.days):
+        overdue = compute_next_due(five.records, on)["overdue_amount"].sum()
+        assert found.arrears_amount[:, j].sum() == overdue > 0
+
+
+def test_arrears_that_nobody_knows_are_missing_and_not_nothing():
+    columns = ("balance_amount", "minimum_due_amount", "dpd")
+    rows = {
+        "balance": [("04-30", "05-20", 70.0, None, 5)],
+        "neither": [("04-30", "05-20", None, None, 40)],
+        "current": [("04-30", "05-20", None, None, 0)],
+    }
+    last = compute_book(load_records(cards(rows, columns)), "2024-04-30", months=1).ageing.set_index("bucket")
+    assert last.loc[["current", "1-30"], "arrears_amount"].tolist() == [0.0, 70.0]
+    assert np.isnan(last.loc["31-60", "arrears_amount"])
+    bare = cards({name: [(*row[0][:2], row[0][-1])] for name, row in rows.items()}, ("dpd",))
+    assert compute_ageing(load_records(bare), "2024-04-30").arrears_amount is None
+
+
+def test_an_account_with_both_owes_both():
+    """100 of its instalment of 10 April, and the minimum of 30 of its statement, which is later than that.
+
+    A statement that does not say how late it is leaves the arrears those of the instalment.
+    """
+    columns = ("balance_amount", "minimum_due_amount", "dpd")
+    for late, arrears in ((35, 130.0), (0, 100.0), (None, 100.0)):
+        frames = cards({"k": [("04-30", "05-20", 300.0, 30.0, late)]}, columns)
+        due = {
+            "account_id": ["k"],
+            "instalment_no": [1],
+            "due_date": [day("2024-04-10")],
+            "amount_due": [100.0],
+        }
+        frames["instalments"] = pd.DataFrame(due)
+        frames["payments"] = pd.DataFrame(
+            {"account_id": ["k"], "paid_on": [day("2024-01-06")], "amount": [0.001]}
+        )
+        found = compute_ageing(load_records(frames), "2024-04-30")
+        assert found.dpd[0, 0] == max(20, late or 0)
+        assert found.arrears_amount[0, 0] == pytest.approx(arrears, abs=0.01)
+
+
+def test_no_month_end_before_the_calendar_begins():
+    assert month_ends(dt.date(1, 3, 15), 12) == [dt.date(1, 1, 31), dt.date(1, 2, 28)]
+    assert month_ends(dt.date(1, 1, 31), 1) == []
 
 
 @pytest.fixture(scope="module")

@@ -58,6 +58,29 @@ def test_every_part_is_on_the_page_with_its_figures(book, lang):
     assert not {"ANN", "BEN", "A1", "B2"} & set(re.findall(r"\w+", " ".join(words.found)))
 
 
+def test_arrears_stand_on_the_page_where_something_is_known_of_them(five):
+    """Ann's minimum of 90 is all that is past due at the end of June; at that of May Dan's are not known."""
+    may, june = (compute_book(five.records, on, months=1) for on in ("2024-05-31", "2024-06-30"))
+    about, column = EN.text("book_about_arrears"), EN.word("c", "arrears_amount")
+    words = _Words(render_book(june)).found
+    assert {about, column, "90"} <= set(words)
+    assert may.ageing["arrears_amount"].isna().sum() == 1
+    rows = re.findall(r"<tr>.*?</tr>", render_book(may), re.DOTALL)
+    (unknown,) = [row for row in rows if f"<bdi>{EN.word('v', 'unknown')}</bdi>" in row][:1]
+    assert re.sub("<[^>]+>", " ", unknown).split()[-1] == "–"
+    statements = five.frames["statements"].drop(columns=["balance_amount", "minimum_due_amount"])
+    bare = compute_book(load_records(five.frames | {"statements": statements}), "2024-06-30", months=1)
+    words = _Words(render_book(bare)).found
+    assert not {about, column} & set(words)
+
+
+def test_the_page_says_which_statements_tell_of_a_first_due(five):
+    """Cat's first due of 20 May can be told from 21 July on: 30 days and 32 more have passed."""
+    for lang, words in (("en", "those of the 62 days after that date"), ("zh", "后62天内的账单")):
+        page = render_book(compute_book(five.records, "2024-07-31", months=3), lang)
+        assert words in page
+
+
 def test_names_of_groups_are_escaped(five):
     frames = five.frames | {"customers": five.frames["customers"].assign(education=HOSTILE)}
     page = render_book(compute_book(load_records(frames), "2024-06-30", by=["education"]))
