@@ -45,7 +45,11 @@ def report(
         typer.Option("--campaign", help="Tell what the reminders of this campaign did, not the book."),
     ] = None,
     scores: Annotated[
-        Path | None, typer.Option("--scores", help="With --campaign: --out of 'overdue-ml score'.")
+        Path | None,
+        typer.Option(
+            "--scores",
+            help="With --campaign: --out of 'overdue-ml score', or one run; the last run of a date counts.",
+        ),
     ] = None,
     until: Annotated[
         str | None, typer.Option("--until", help="With --campaign: leave out runs after this day.")
@@ -129,7 +133,9 @@ def uplift(
     records: RecordsArg,
     as_of: Annotated[str, typer.Option("--as-of", help="YYYY-MM-DD: outcomes known by the end of that day.")],
     campaign: Annotated[str, typer.Option("--campaign", help="Learn from the holdout of this campaign.")],
-    scores: Annotated[Path, typer.Option("--scores", help="--out of 'overdue-ml score'.")],
+    scores: Annotated[
+        Path, typer.Option("--scores", help="--out of 'overdue-ml score'; the last run of a date counts.")
+    ],
     out: Annotated[Path, typer.Option("--out", help="Folder of the new list; another one than --scores.")],
     run: Annotated[
         Path | None, typer.Option("--run", help="The run to rank; by default the last one up to the date.")

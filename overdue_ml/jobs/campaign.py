@@ -39,7 +39,7 @@ class CampaignQuestion:
     Parameters
     ----------
     scores : Path
-        The folder in which its runs stand, or one run.
+        The folder in which its runs stand, or one run. Of several runs of a date the last one counts.
     name : str
         Of the campaign, as in the reminders config.
     until : datetime.date, optional
@@ -70,6 +70,8 @@ class CampaignRuns:
         How the last run read the records.
     arms : pandas.DataFrame
         Of all runs, one below the other.
+    superseded : list of Path
+        Runs of the campaign that are left out, since a later one of their date stands there.
     """
 
     folders: list[Path]
@@ -77,6 +79,7 @@ class CampaignRuns:
     labels: LabelsConfig
     records: RecordsConfig
     arms: pd.DataFrame
+    superseded: list[Path]
 
 
 @dataclass(frozen=True)
@@ -145,7 +148,7 @@ def run_campaign(
     contacts = records.frame("contacts") if "contacts" in records else None
     campaign = Campaign(runs.share, question.bands)
     effect = estimate_campaign(runs.arms, outcomes, as_of, campaign, contacts, unpaid)
-    page = render_campaign(effect, question.name, runs.labels, lang)
+    page = render_campaign(effect, question.name, runs.labels, lang, superseded=len(runs.superseded))
     path = out or Path("out") / f"campaign_{file_name(question.name)}_{as_of.isoformat()}.html"
     tables = write_page(page, effect.tables(), path)
     return CampaignResult(effect, question.name, runs, path, tables)
@@ -170,6 +173,9 @@ def file_name(campaign: str) -> str:
 def read_runs(question: CampaignQuestion, as_of: dt.date) -> CampaignRuns:
     """The runs of a campaign up to a date, with their arms.
 
+    Of several of one date the last counts: whoever scored again meant the list that came of it. Another one
+    can be named as ``scores``.
+
     Parameters
     ----------
     question : CampaignQuestion
@@ -192,7 +198,8 @@ def read_runs(question: CampaignQuestion, as_of: dt.date) -> CampaignRuns:
     found = list(finished_runs(question.scores))
     named = [(path, m) for path, m in found if _holdout(m).get("campaign") == question.name]
     mine = [(path, m) for path, m in named if dt.date.fromisoformat(m["as_of"]) <= last]
-    drawn = [(path, m) for path, m in mine if _holdout(m).get("share")]
+    last_of = {m["as_of"]: path for path, m in mine}
+    drawn = [(path, m) for path, m in mine if path == last_of[m["as_of"]] and _holdout(m).get("share")]
     if not drawn:
         raise _no_run(question, [m for _, m in found], bool(named), bool(mine), last)
     shares = {float(_holdout(m)["share"]) for _, m in drawn}
@@ -212,7 +219,17 @@ def read_runs(question: CampaignQuestion, as_of: dt.date) -> CampaignRuns:
         build_config(LabelsConfig, manifest["labels"], where=MANIFEST),
         build_config(RecordsConfig, manifest["settings"]["records"], where=MANIFEST),
         pd.concat([_read_arms(path, m, question.name) for path, m in drawn], ignore_index=True),
+        [path for path, m in mine if path != last_of[m["as_of"]]],
     )
+
+
+def superseded_text(runs: CampaignRuns) -> list[str]:
+    """A line on runs that are left out, if there are any."""
+    if not runs.superseded:
+        return []
+    names = [folder.name for folder in runs.superseded]
+    shown = ", ".join(names[:5]) + (", ..." if len(names) > 5 else "")
+    return [f"{len(names)} run(s) left out, since a later run of the date counts: {shown}."]
 
 
 def finished_runs(scores: Path) -> list[tuple[Path, dict[str, Any]]]:
@@ -319,6 +336,7 @@ def campaign_text(result: CampaignResult) -> str:
     lines = [
         f"Campaign {clean(result.name, 60)}: {len(runs.folders)} run(s), {effect.counts['customers']:,} "
         f"customers, {runs.share:.0%} held out; outcomes known by {effect.as_of}.",
+        *superseded_text(runs),
         "",
         table_text(rows, header, {1, 2, 3, 4}),
         "Amounts are for each due listed: the whole amount due of who went overdue"
@@ -385,6 +403,7 @@ def campaign_json(result: CampaignResult) -> dict[str, Any]:
         "campaign": result.name,
         "as_of": effect.as_of.isoformat(),
         "runs": [folder.name for folder in runs.folders],
+        "superseded": [folder.name for folder in runs.superseded],
         "share": runs.share,
         "ratio_p": effect.ratio_p,
         "detectable": effect.detectable,

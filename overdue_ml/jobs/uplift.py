@@ -20,7 +20,15 @@ from overdue_ml.config import RecordsConfig, RemindersConfig, build_config
 from overdue_ml.errors import CampaignError, ConfigError
 from overdue_ml.features import build_features
 from overdue_ml.jobs.book import open_book
-from overdue_ml.jobs.campaign import CampaignQuestion, CampaignRuns, finished_runs, read_runs, read_written
+from overdue_ml.jobs.campaign import (
+    CampaignQuestion,
+    CampaignRuns,
+    finished_runs,
+    read_runs,
+    read_written,
+    superseded_text,
+)
+from overdue_ml.jobs.excel import check_excel, write_excel
 from overdue_ml.jobs.lists import mask_columns
 from overdue_ml.jobs.output import whole_folder, write_csv, write_json, write_parquet
 from overdue_ml.jobs.places import MANIFEST, sha256_of
@@ -53,7 +61,7 @@ class UpliftQuestion:
     Parameters
     ----------
     scores : Path
-        The folder in which the runs stand.
+        The folder in which the runs stand. Of several runs of a date the last one is learned from.
     campaign : str
         Whose holdout is learned from.
     run : Path, optional
@@ -88,6 +96,8 @@ class UpliftResult:
     lists : ReminderList
     folder : Path
         ``<out>/as_of=YYYY-MM-DD``.
+    runs : CampaignRuns
+        What was learned from, of which those without final outcomes were left out.
     """
 
     effect: CampaignEffect
@@ -95,6 +105,7 @@ class UpliftResult:
     rankings: pd.DataFrame
     lists: ReminderList
     folder: Path
+    runs: CampaignRuns
 
 
 def run_uplift(
@@ -132,8 +143,8 @@ def run_uplift(
     CampaignError
         If nothing can be concluded from the campaign.
     ConfigError
-        If there is no such campaign or run, a feature is unknown, econml is not installed, or the new list
-        would stand over another one.
+        If there is no such campaign or run, a feature is unknown, econml is not installed, openpyxl is not
+        where the policy asks for a workbook, or the new list would stand over another one.
     ModelError
         If there is too little history.
     RecordsError
@@ -148,6 +159,10 @@ def run_uplift(
     target = out / f"as_of={manifest['as_of']}"
     if target.exists():
         raise ConfigError("a list stands there already", where=str(target), next_step="choose another --out")
+    policy = build_config(RemindersConfig, manifest["settings"]["reminders"], where=MANIFEST)
+    policy = policy.model_copy(update={"rank_by": "expected_benefit"})
+    if policy.excel:
+        check_excel()
     records = open_book(source, config or runs.records).load_all()
     progress.stage("reading outcomes")
     effect, rows = _history(runs, records, as_of)
@@ -166,13 +181,12 @@ def run_uplift(
     progress.stage("ranking")
     scores = read_written(run, manifest, _SCORES, next_step="score again")
     scores["benefit"] = model.predict(_features(scores, records, question.features))
-    policy = build_config(RemindersConfig, manifest["settings"]["reminders"], where=MANIFEST)
-    policy = policy.model_copy(update={"rank_by": "expected_benefit"})
     inputs = collect_inputs(records, dt.date.fromisoformat(manifest["as_of"]), policy)
     lists = rank_customers(scores, policy, inputs)
     facts = {"campaign": question.campaign, "known_by": as_of.isoformat(), **_facts_of(model, question)}
-    _write(target, scores, lists, rankings, manifest | _changed(manifest, policy, lists, facts))
-    return UpliftResult(effect, model, rankings, lists, target)
+    told_of = manifest | _changed(manifest, policy, lists, facts)
+    _write(target, policy, scores, lists, rankings, told_of)
+    return UpliftResult(effect, model, rankings, lists, target, runs)
 
 
 def _find_run(question: UpliftQuestion, as_of: dt.date) -> tuple[Path, dict[str, Any]]:
@@ -242,19 +256,23 @@ def _counts(words: pd.Series) -> dict[str, int]:
 
 def _write(
     target: Path,
+    policy: RemindersConfig,
     scores: pd.DataFrame,
     lists: ReminderList,
     rankings: pd.DataFrame,
     manifest: dict[str, Any],
 ) -> None:
     """Write the folder as a whole."""
-    masked = manifest["settings"]["reminders"]["masked_columns"]
+    shown = mask_columns(lists.reminders, policy.masked_columns)
     with whole_folder(target) as folder:
         write_parquet(scores, folder / _SCORES)
         write_parquet(lists.reminders, folder / "reminders.parquet")
-        write_csv(mask_columns(lists.reminders, masked), folder / "reminders.csv")
+        write_csv(shown, folder / "reminders.csv")
+        if policy.excel:
+            day = dt.date.fromisoformat(manifest["as_of"])
+            write_excel(shown, folder / "reminders.xlsx", "reminders", day)
         write_parquet(lists.suppressed, folder / "suppressed.parquet")
-        if manifest["settings"]["reminders"]["holdout"]["campaign"] is not None:
+        if policy.holdout.campaign is not None:
             write_parquet(lists.arms, folder / "arms.parquet")
         write_parquet(rankings, folder / "rankings.parquet")
         write_csv(rankings, folder / "rankings.csv")
@@ -300,6 +318,7 @@ def uplift_text(result: UpliftResult) -> str:
             f"Learned from {model.n_treated:,} dues reminded and {model.n_holdout:,} held out:",
             f"a reminder takes {100 * model.mean_benefit:.1f} points ({100 * model.low:.1f} to "
             f"{100 * model.high:.1f}) off the overdue rate.",
+            *superseded_text(result.runs),
             "",
             "What reminders save among the first of the list, as the holdout shows it:",
             table_text(rows, header, {0}),
@@ -316,6 +335,7 @@ def uplift_json(result: UpliftResult) -> dict[str, Any]:
     model, table = result.model, result.rankings
     return {
         "folder": str(result.folder),
+        "superseded": [folder.name for folder in result.runs.superseded],
         "features": list(model.feature_names),
         "n_treated": model.n_treated,
         "n_holdout": model.n_holdout,

@@ -37,7 +37,9 @@ _NOTES = ("camp_note_intention", "camp_note_once", "camp_note_first", "camp_note
 Row = dict[str, Any]
 
 
-def render_campaign(effect: CampaignEffect, name: str, labels: LabelsConfig, lang: str = "en") -> str:
+def render_campaign(
+    effect: CampaignEffect, name: str, labels: LabelsConfig, lang: str = "en", *, superseded: int = 0
+) -> str:
     """Write what a campaign's reminders did as a self-contained HTML page.
 
     Parameters
@@ -48,6 +50,8 @@ def render_campaign(effect: CampaignEffect, name: str, labels: LabelsConfig, lan
     labels : LabelsConfig
         What counts as overdue.
     lang : {'en', 'zh'}
+    superseded : int, default 0
+        Runs that are left out, since a later one of their date counts.
 
     Returns
     -------
@@ -65,6 +69,7 @@ def render_campaign(effect: CampaignEffect, name: str, labels: LabelsConfig, lan
         "camp_as_of": effect.as_of.isoformat(),
         "camp_share": percent(effect.share),
         "camp_dates": whole(effect.counts["dates"]),
+        **({"camp_superseded": whole(superseded)} if superseded else {}),
         "camp_customers": whole(effect.counts["customers"]),
         "camp_dues": whole(effect.counts["rows"]),
     }

@@ -209,9 +209,9 @@ def test_what_was_known_later_is_not_looked_at(scored, lender, tmp_path, capsys)
     assert (tmp_path / "d.html").read_bytes() == out.read_bytes()
 
 
-def write_run(out, day, arms, *, share=0.5, campaign="coin", labels=LABELS):
+def write_run(out, day, arms, *, share=0.5, campaign="coin", labels=LABELS, number=1):
     """A run as far as the report reads it."""
-    folder = out / f"as_of={day}"
+    folder = out / (f"as_of={day}" if number == 1 else f"as_of={day}.run{number}")
     folder.mkdir(parents=True)
     write_parquet(arms.assign(campaign=campaign), folder / "arms.parquet")
     digest = hashlib.sha256((folder / "arms.parquet").read_bytes()).hexdigest()
@@ -328,6 +328,58 @@ def test_one_run_may_be_named_and_without_a_share_nobody_was_held_out(runs, tmp_
     )
     with pytest.raises(Exception, match="held nobody out"):
         read_runs(CampaignQuestion(tmp_path / "none", "coin"), RUNS[0])
+
+
+def told_runs(runs, as_of=RUNS[1]):
+    found = read_runs(CampaignQuestion(runs, "coin"), as_of)
+    return [folder.name for folder in found.folders], [folder.name for folder in found.superseded], found
+
+
+def test_of_several_runs_of_a_date_the_last_counts(runs):
+    """The tenth run of 31 August holds all but three; runs of other campaigns or dates do not push it out."""
+    first = runs / "as_of=2022-08-31"
+    arms = pd.read_parquet(first / "arms.parquet")
+    assert told_runs(runs)[:2] == (["as_of=2022-08-31"], [])
+    # Other settings: the first two did not fit, and are not asked any more.
+    write_run(runs, RUNS[0], arms, number=2, share=0.4, labels=LABELS.model_copy(update={"grace_days": 1}))
+    write_run(runs, RUNS[0], arms.iloc[3:], number=10)
+    write_run(runs, RUNS[0], arms.iloc[5:], number=11, campaign="other")
+    write_run(runs, RUNS[1], arms.iloc[:7].assign(as_of_date=RUNS[1]))
+    kept, left_out, found = told_runs(runs)
+    assert kept == ["as_of=2022-08-31.run10", "as_of=2022-09-30"]
+    assert left_out == ["as_of=2022-08-31", "as_of=2022-08-31.run2"]
+    assert len(found.arms) == len(arms) - 3 + 7
+    assert told_runs(runs, RUNS[0])[0] == ["as_of=2022-08-31.run10"]
+    # Named, an earlier one counts.
+    kept, left_out, found = told_runs(first)
+    assert (kept, left_out, len(found.arms)) == (["as_of=2022-08-31"], [], len(arms))
+    # Scored again without a holdout, the date held nobody out.
+    write_run(runs, RUNS[1], arms.iloc[:0], number=2, share=0)
+    kept, left_out, _ = told_runs(runs)
+    assert kept == ["as_of=2022-08-31.run10"]
+    assert left_out == ["as_of=2022-08-31", "as_of=2022-08-31.run2", "as_of=2022-09-30"]
+
+
+def test_what_is_left_out_is_said(runs, lender, tmp_path, capsys):
+    arms = pd.read_parquet(runs / "as_of=2022-08-31" / "arms.parquet")
+    out = tmp_path / "c.html"
+    about = "Runs left out, since a later one of their date counts"
+    assert report(runs, lender, campaign="coin", out=out) == 0
+    before = capsys.readouterr().out
+    assert "left out" not in before
+    assert about not in out.read_text(encoding="utf-8")
+    effects = (tmp_path / "c_tables" / "effects.csv").read_bytes()
+    # Of the first run nothing is read any more.
+    write_run(runs, RUNS[0], arms, number=2)
+    (runs / "as_of=2022-08-31" / "arms.parquet").unlink()
+    assert report(runs, lender, campaign="coin", out=out) == 0
+    told = capsys.readouterr().out
+    assert "1 run(s) left out, since a later run of the date counts: as_of=2022-08-31." in told
+    assert about in out.read_text(encoding="utf-8")
+    assert (tmp_path / "c_tables" / "effects.csv").read_bytes() == effects
+    assert report(runs, lender, "--json", "--lang", "zh", campaign="coin", out=out) == 0
+    assert json.loads(capsys.readouterr().out)["superseded"] == ["as_of=2022-08-31"]
+    assert "而未计入的评分数" in out.read_text(encoding="utf-8")
 
 
 @pytest.mark.parametrize(

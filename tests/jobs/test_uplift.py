@@ -5,9 +5,11 @@ from __future__ import annotations
 import datetime as dt
 import hashlib
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
+import openpyxl
 import pandas as pd
 import pytest
 
@@ -15,8 +17,8 @@ from overdue_ml import cli
 from overdue_ml.config import HoldoutConfig, LabelsConfig, RecordsConfig, RemindersConfig
 from overdue_ml.errors import CampaignError, ConfigError, ModelError, RecordsError
 from overdue_ml.jobs.campaign import CampaignQuestion, run_campaign
-from overdue_ml.jobs.output import write_json, write_parquet
-from overdue_ml.jobs.uplift import UpliftQuestion, run_uplift, uplift_text
+from overdue_ml.jobs.output import mask_id, write_json, write_parquet
+from overdue_ml.jobs.uplift import UpliftQuestion, run_uplift, uplift_json, uplift_text
 from overdue_ml.records import compute_next_due, load_records, simulate
 from overdue_ml.reminders import UpliftLimits
 
@@ -31,9 +33,17 @@ LATER = dt.date(2022, 11, 30)
 FEW = UpliftLimits(min_rows=500, min_overdue=50)
 
 
-def write_run(out: Path, day: dt.date, scores: pd.DataFrame, arms: pd.DataFrame) -> Path:
+def write_run(
+    out: Path,
+    day: dt.date,
+    scores: pd.DataFrame,
+    arms: pd.DataFrame,
+    *,
+    policy: RemindersConfig = POLICY,
+    suffix: str = "",
+) -> Path:
     """A run as far as it is read here."""
-    folder = out / f"as_of={day}"
+    folder = out / f"as_of={day}{suffix}"
     folder.mkdir(parents=True)
     write_parquet(scores, folder / "scores.parquet")
     write_parquet(arms.assign(campaign="coin"), folder / "arms.parquet")
@@ -45,7 +55,7 @@ def write_run(out: Path, day: dt.date, scores: pd.DataFrame, arms: pd.DataFrame)
         "files": {name: hashlib.sha256((folder / name).read_bytes()).hexdigest() for name in names},
         "settings": {
             "records": RecordsConfig().model_dump(mode="json"),
-            "reminders": POLICY.model_dump(mode="json"),
+            "reminders": policy.model_dump(mode="json"),
         },
     }
     write_json(manifest, folder / "manifest.json")
@@ -167,6 +177,43 @@ def test_what_cannot_be_learned_from_is_refused(line, tmp_path):
     with pytest.raises(ConfigError, match="no scoring run up to"):
         run_uplift(UpliftQuestion(runs, "coin", run=tmp_path), records, LATER, tmp_path)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_run_that_was_scored_again_is_not_learned_from(line, result, tmp_path):
+    """The second run of 30 September is the first again: what is learned is what was, of as many rows."""
+    records, runs = line
+    shutil.copytree(runs, tmp_path / "runs")
+    first = tmp_path / "runs" / "as_of=2022-09-30"
+    shutil.copytree(first, first.with_name(f"{first.name}.run2"))
+    found = run_uplift(UpliftQuestion(first.parent, "coin"), records, LATER, tmp_path / "out", limits=FEW)
+    assert [folder.name for folder in found.runs.superseded] == [first.name]
+    for name in ("scores.parquet", "rankings.csv", "reminders.csv"):
+        assert (found.folder / name).read_bytes() == (result.folder / name).read_bytes()
+    assert found.effect.counts == result.effect.counts
+    said = "1 run(s) left out, since a later run of the date counts: as_of=2022-09-30."
+    assert said in uplift_text(found)
+    assert said not in uplift_text(result)
+    assert uplift_json(found)["superseded"] == [first.name]
+
+
+def test_the_policys_workbook_and_masks_hold_for_the_new_list(line, tmp_path, monkeypatch):
+    records, runs = line
+    tables = (pd.read_parquet(runs / f"as_of={LATER}" / f"{name}.parquet") for name in ("scores", "arms"))
+    policy = POLICY.model_copy(update={"excel": True, "masked_columns": ["customer_id"]})
+    question = UpliftQuestion(runs, "coin", write_run(tmp_path / "run", LATER, *tables, policy=policy))
+    made = run_uplift(question, records, LATER, tmp_path / "out", limits=FEW)
+    manifest = json.loads((made.folder / "manifest.json").read_text(encoding="utf-8"))
+    assert "reminders.xlsx" in manifest["files"]
+    header, *rows = openpyxl.load_workbook(made.folder / "reminders.xlsx").active.iter_rows(values_only=True)
+    place = header.index("customer_id")
+    ids = pd.read_parquet(made.folder / "reminders.parquet")["customer_id"]
+    assert [row[place] for row in rows] == [mask_id(customer) for customer in ids]
+    assert (made.folder / "reminders.csv").read_text("utf-8").count("••••") == len(ids) > 0
+    # Without openpyxl it is refused before anything is learned.
+    monkeypatch.setattr("overdue_ml.jobs.excel.importlib.util.find_spec", lambda _: None)
+    with pytest.raises(ConfigError, match="need openpyxl"):
+        run_uplift(question, records, LATER, tmp_path / "without")
+    assert not (tmp_path / "without").exists()
 
 
 def test_scores_that_changed_since_are_refused(line, tmp_path):
