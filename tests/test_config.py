@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from overdue_ml.config import (
     CONFIG_FILES,
+    BatchConfig,
     EvaluationConfig,
     LabelsConfig,
     ModelConfig,
@@ -211,12 +212,77 @@ class TestTypes:
             (ScoreConfig, "tiers: [{tier: top}]", ["tiers.0.tier", "tiers.0.min_probability"]),
             (RemindersConfig, "tiers: [urgent]", ["tiers.0", "'high', 'medium' or 'low'"]),
             (RemindersConfig, "lead_days: -1", ["lead_days", "greater than or equal to 0"]),
+            (RemindersConfig, "tiers: []", ["tiers: List should have at least 1 item"]),
+            (
+                RemindersConfig,
+                "exclusions: [{rule: vip, column: x, values: []}]",
+                ["exclusions.0.values: List should have at least 1 item"],
+            ),
+            (RemindersConfig, "channels: [{channel: sms, tiers: []}]", ["channels.0.tiers", "at least 1"]),
+            (RemindersConfig, "channels: [{channel: sms}, {channel: ' SMS'}]", ["'sms' stands twice"]),
+            (RemindersConfig, "benefits: {high: 1.01}", ["benefits.high", "less than or equal to 1"]),
+            (RemindersConfig, "benefits: {high: -1.01}", ["benefits.high", "greater than or equal to -1"]),
+            (RemindersConfig, "holdout: {campaign: ' '}", ["holdout", "the 'campaign' is blank"]),
+            (RemindersConfig, "ladder: [{rung: call, tiers: []}]", ["ladder.0.tiers", "at least 1"]),
+            (RemindersConfig, "ladder: [{rung: None}]", ["ladder.0.rung", "'none' stands for customers"]),
+            (
+                RemindersConfig,
+                # Low by the first, high by the second, and both from fewer days on.
+                "ladder: [{rung: a, min_dpd: 3, tiers: [low]}, {rung: b}, {rung: c, min_dpd: 9}]",
+                ["nobody reaches the rung 'c' of min_dpd 9"],
+            ),
+            (
+                ScoreConfig,
+                "tiers: [{tier: medium, min_probability: 0.2, min_amount: 100}, "
+                "{tier: high, min_probability: 0.5, min_amount: 100}, "
+                "{tier: low, min_probability: 0, min_amount: 0}]",
+                ["nobody reaches the tier 'high' of min_probability 0.5: 'medium' before it"],
+            ),
+            (BatchConfig, "address: tcp://x:8786", ["an 'address' is one of the 'engine' dask or spark"]),
         ],
     )
     def test_a_fault_names_its_key_and_what_was_given(self, model, text, parts):
         message = faults(model, text)
         for part in parts:
             assert part in message
+
+    @pytest.mark.parametrize(
+        ("text", "is_reached"),
+        [
+            # No due of the as_of date itself is looked at, and a contact is possible from first_day on.
+            ("lead_days: 0", False),
+            ("lead_days: 1", True),
+            ("lead_days: [0]", False),
+            ("lead_days: 0\nhours: {first_day: 0}", False),
+            ("lead_days: 1\nhours: {first_day: 0}", True),
+            ("lead_days: 2\nhours: {first_day: 3}", False),
+            ("lead_days: 3\nhours: {first_day: 3}", True),
+            ("lead_days: [2, 1]\nhours: {first_day: 3}", False),
+            ("lead_days: [3, 1]\nhours: {first_day: 3}", True),
+            # A run stands for the days before the next: 2 days before a due in 2, 3 or 4 days.
+            ("lead_days: [2]\nevery_days: 3\nhours: {first_day: 4}", True),
+            ("lead_days: [2]\nevery_days: 3\nhours: {first_day: 5}", False),
+            ("lead_days: 2\nevery_days: 3\nhours: {first_day: 3}", False),
+        ],
+    )
+    def test_lead_days_that_no_contact_precedes_are_refused(self, text, is_reached):
+        if is_reached:
+            build_config(RemindersConfig, parse(text))
+        else:
+            assert "('hours.first_day'): nobody would ever be reminded" in faults(RemindersConfig, text)
+
+    def test_tiers_and_rungs_that_somebody_reaches_are_taken(self):
+        """More amount, or less probability, is another tier; other tiers are another rung."""
+        tier = "{tier: %s, min_probability: %s, min_amount: %s}"
+        tiers = [("medium", 0.2, 500), ("high", 0.5, 100), ("medium", 0.1, 900), ("low", 0, 0)]
+        text = f"tiers: [{', '.join(tier % row for row in tiers)}]"
+        assert len(build_config(ScoreConfig, parse(text)).tiers) == 4
+        ladder = "[{rung: a, min_dpd: 9}, {rung: b, tiers: [low]}, {rung: c, min_dpd: 5}, {rung: b}]"
+        assert len(build_config(RemindersConfig, parse(f"ladder: {ladder}")).ladder) == 4
+
+    def test_an_address_goes_with_its_engine(self):
+        config = build_config(BatchConfig, parse("engine: dask\naddress: tcp://x:8786"))
+        assert config.address == "tcp://x:8786"
 
     @pytest.mark.parametrize(
         ("model", "text", "allowed"),

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from overdue_ml.config.settings import _Settings
 
@@ -24,7 +24,8 @@ class BatchConfig(_Settings):
     engine : {'local', 'dask', 'spark'}
         What runs the processes.
     address : str or None
-        Dask's scheduler (``tcp://host:port``) or Spark's master; None starts one on this machine.
+        Dask's scheduler (``tcp://host:port``) or Spark's master; None starts one on this machine. Not of
+        ``local``.
     max_memory_mb : int or None
         A process that needed more at any moment stops the run; finished buckets stay.
     wait_seconds : int or None
@@ -39,3 +40,9 @@ class BatchConfig(_Settings):
     address: str | None = None
     max_memory_mb: int | None = Field(default=None, ge=1)
     wait_seconds: int | None = Field(default=None, ge=1)
+
+    @model_validator(mode="after")
+    def _address_is_of_an_engine(self) -> Self:
+        if self.address is not None and self.engine == "local":
+            raise ValueError("an 'address' is one of the 'engine' dask or spark; 'local' has none")
+        return self

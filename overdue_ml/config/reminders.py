@@ -5,13 +5,14 @@ from __future__ import annotations
 import datetime as dt
 import re
 import zoneinfo
-from typing import Literal, Self
+from typing import Annotated, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
 from overdue_ml.config.settings import _Settings
 
 Tier = Literal["high", "medium", "low"]
+Tiers = Annotated[list[Tier], Field(min_length=1)]
 
 #: Rules that records may break for a customer, by columns that the config names; in this order by default.
 EXCLUSIONS = ("deceased", "opted_out", "hardship", "dispute", "technical")
@@ -65,7 +66,7 @@ class ExclusionRule(_Settings):
     rule: str
     column: str = Field(min_length=1)
     table: Literal["customers", "accounts"] = "customers"
-    values: list[str] | None = None
+    values: list[str] | None = Field(default=None, min_length=1)
     known_on: str | None = None
     until: str | None = None
 
@@ -172,7 +173,7 @@ class ChannelRule(_Settings):
     """A channel, the tiers that it is for, and how many it carries on one day (None: any number)."""
 
     channel: str = Field(min_length=1)
-    tiers: list[Tier] = Field(default=["high", "medium", "low"])
+    tiers: Tiers = Field(default=["high", "medium", "low"])
     daily_capacity: int | None = Field(default=None, ge=0)
 
 
@@ -192,6 +193,8 @@ class HoldoutConfig(_Settings):
 
     @model_validator(mode="after")
     def _campaign_has_a_name(self) -> Self:
+        if self.campaign is not None and not self.campaign.strip():
+            raise ValueError("the name of the 'campaign' is blank")
         if self.share > 0 and self.campaign is None:
             raise ValueError("a holdout needs the name of its 'campaign'")
         return self
@@ -233,8 +236,19 @@ class LadderRule(_Settings):
 
     rung: str = Field(min_length=1)
     min_dpd: int = Field(default=1, ge=1)
-    tiers: list[Tier] = Field(default=["high", "medium", "low"])
+    tiers: Tiers = Field(default=["high", "medium", "low"])
     min_amount: float = Field(default=0.0, ge=0.0)
+
+    @field_validator("rung")
+    @classmethod
+    def _rung_is_one(cls, name: str) -> str:
+        if name.strip().casefold() == "none":
+            raise ValueError("'none' stands for customers whom no rung fits; choose another name")
+        return name
+
+    def covers(self, dpd: int, tier: Tier, amount: float) -> bool:
+        """Whether it takes whoever is of the tier, from so many days past due and this amount on."""
+        return self.min_dpd <= dpd and self.min_amount <= amount and tier in self.tiers
 
 
 class RemindersConfig(_Settings):
@@ -244,7 +258,8 @@ class RemindersConfig(_Settings):
     ----------
     lead_days : int or list of int
         Only dues at most this many days after the as_of date; or, as a list, only dues exactly one of so
-        many days after it.
+        many days after it. They must reach the first day of contact, and 1: no due of the as_of date itself
+        is looked at.
     every_days : int
         Days from one run to the next: with a list of lead days, a reminder is not lost whose day lies
         between two runs.
@@ -260,7 +275,7 @@ class RemindersConfig(_Settings):
         Order of the list. ``expected_benefit`` is due_amount x what a reminder takes off the probability:
         a column ``benefit`` of the scores, or ``benefits``.
     benefits : mapping of str to float
-        What a reminder takes off the probability by tier, as a campaign report found it.
+        What a reminder takes off the probability by tier, from -1 to 1, as a campaign report found it.
     exclusions : list of ExclusionRule
         The first that holds is recorded.
     technical_days : int or None
@@ -278,20 +293,21 @@ class RemindersConfig(_Settings):
         Also write the reminders as an Excel workbook.
     alerts : list of AlertRule
     ladder : list of LadderRule
-        The first that fits is suggested; an officer decides.
+        The first that fits is suggested; an officer decides. Each must fit somebody whom none before it
+        fits.
     """
 
     lead_days: int | list[int] = 14
     every_days: int = Field(default=1, ge=1, le=31)
     min_probability: float = Field(default=0.1, ge=0.0, le=1.0)
     min_amount: float = Field(default=0.0, ge=0.0)
-    tiers: list[Tier] = Field(default=["high", "medium"])
+    tiers: Tiers = Field(default=["high", "medium"])
     capacity: int | None = Field(default=None, ge=0)
     daily_capacity: int | None = Field(default=None, ge=0)
     rank_by: Literal["expected_overdue_amount", "p_overdue", "log_odds", "expected_benefit"] = (
         "expected_overdue_amount"
     )
-    benefits: dict[Tier, float] = Field(default={})
+    benefits: dict[Tier, Annotated[float, Field(ge=-1.0, le=1.0)]] = Field(default={})
     exclusions: list[ExclusionRule] = Field(default=[])
     technical_days: int | None = Field(default=None, ge=1, le=366)
     contacts: ContactsConfig = ContactsConfig()
@@ -327,13 +343,37 @@ class RemindersConfig(_Settings):
         return sorted(set(days), reverse=True) if isinstance(days, list) else days
 
     @model_validator(mode="after")
+    def _lead_days_reach_a_contact(self) -> Self:
+        days, first = self.lead_days, max(1, self.hours.first_day)
+        farthest = days if isinstance(days, int) else days[0] + self.every_days - 1
+        if farthest < first:
+            raise ValueError(
+                f"'lead_days' reach {farthest} day(s) ahead, and dues that a contact can precede begin "
+                f"{first} day(s) ahead ('hours.first_day'): nobody would ever be reminded"
+            )
+        return self
+
+    @model_validator(mode="after")
     def _names_stand_once(self) -> Self:
-        for words in ([c.channel for c in self.channels], [r.rung + str(r) for r in self.ladder]):
+        # A customer's own channel is found whatever the case of its letters.
+        channels = [c.channel.strip().casefold() for c in self.channels]
+        for words in (channels, [r.rung + str(r) for r in self.ladder]):
             twice = sorted({word for word in words if words.count(word) > 1})
             if twice:
                 raise ValueError(f"'{twice[0][:60]}' stands twice")
         if self.channel_column is not None and not self.channels:
             raise ValueError("'channel_column' needs 'channels'")
+        return self
+
+    @model_validator(mode="after")
+    def _every_rung_is_reached(self) -> Self:
+        for place, rule in enumerate(self.ladder):
+            before = self.ladder[:place]
+            if all(any(b.covers(rule.min_dpd, tier, rule.min_amount) for b in before) for tier in rule.tiers):
+                raise ValueError(
+                    f"nobody reaches the rung '{rule.rung[:60]}' of min_dpd {rule.min_dpd}: those before it "
+                    "take everybody whom it fits"
+                )
         return self
 
     @property

@@ -103,12 +103,16 @@ _channels = st.builds(
         for c, t, k in zip(names, tiers, limits, strict=False)
     ],
     st.permutations(["sms", "email", "call"]),
-    st.lists(st.lists(_tiers, max_size=3), max_size=3),
+    st.lists(st.lists(_tiers, min_size=1, max_size=3), max_size=3),
     st.lists(_some, min_size=3, max_size=3),
 )
 policies = st.builds(
     RemindersConfig,
-    lead_days=st.one_of(st.integers(0, 20), st.lists(st.integers(0, 14), min_size=1, max_size=3)),
+    # The first day of contact, at most 3, is within reach.
+    lead_days=st.one_of(
+        st.integers(3, 20),
+        st.lists(st.integers(0, 14), min_size=1, max_size=3).filter(lambda days: max(days) >= 3),
+    ),
     every_days=st.integers(1, 7),
     min_probability=st.sampled_from([0.0, 0.1, 0.6]),
     min_amount=st.sampled_from([0.0, 60.0]),

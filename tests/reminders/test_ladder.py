@@ -12,7 +12,7 @@ from overdue_ml.config import LadderRule, RemindersConfig
 from overdue_ml.records import bucket_of, compute_next_due, keep_customers, load_records, simulate
 from overdue_ml.records.ageing import compute_ageing
 from overdue_ml.reminders import collect_past_due, suggest_treatment
-from overdue_ml.reminders.ladder import TREATMENT_COLUMNS
+from overdue_ml.reminders.ladder import NO_RUNG, TREATMENT_COLUMNS
 
 JUNE = dt.date(2024, 6, 30)
 
@@ -55,8 +55,36 @@ def test_the_shipped_ladder():
 
 
 def test_the_first_rule_that_fits_even_if_a_later_one_is_stricter():
-    ladder = [LadderRule(rung="message"), LadderRule(rung="call", min_dpd=31)]
-    assert rungs((60, 1.0, "high"), ladder=ladder) == {"a": "message"}
+    ladder = [LadderRule(rung="message", tiers=["low"]), LadderRule(rung="call", min_dpd=31)]
+    assert rungs((60, 1.0, "low"), (60, 1.0, "high"), ladder=ladder) == {"a": "message", "b": "call"}
+
+
+def test_the_word_for_no_rung_is_no_rungs_name():
+    with pytest.raises(ValueError, match="'none' stands for customers whom no rung fits"):
+        LadderRule(rung=NO_RUNG)
+
+
+_rules = st.builds(
+    LadderRule,
+    rung=st.sampled_from(["message", "call"]),
+    min_dpd=st.integers(1, 3),
+    tiers=st.lists(st.sampled_from(["high", "low"]), min_size=1, unique=True),
+    min_amount=st.sampled_from([0.0, 1.0, 2.0]),
+)
+
+
+@given(st.lists(_rules, min_size=1, max_size=4))
+def test_a_ladder_is_refused_if_and_only_if_a_rung_is_never_reached(ladder):
+    """Every customer there can be, by days, amount and tier, takes the first rule that fits."""
+    ladder = [rule.model_copy(update={"rung": f"{i} {rule.rung}"}) for i, rule in enumerate(ladder)]
+    everybody = past_due(*((d, a, t) for d in (1, 2, 3) for a in (0.0, 1.0, 2.0) for t in ("high", "low")))
+    config = RemindersConfig(ladder=[]).model_copy(update={"ladder": ladder})
+    reached = set(suggest_treatment(everybody, config)["rung"]) - {NO_RUNG}
+    if reached == {rule.rung for rule in ladder}:
+        assert RemindersConfig(ladder=ladder).ladder == ladder
+    else:
+        with pytest.raises(ValueError, match="nobody reaches the rung"):
+            RemindersConfig(ladder=ladder)
 
 
 def test_where_no_rule_fits_the_customer_is_still_there():

@@ -39,7 +39,7 @@ def test_the_first_rule_that_holds_is_recorded():
         exclusions=[ExclusionRule(rule="opted_out", column="x"), ExclusionRule(rule="deceased", column="y")],
         technical_days=30,
         contacts=ContactsConfig(cooldown_days=4),
-        channels=[ChannelRule(channel="sms", tiers=["medium"]), ChannelRule(channel="call", tiers=[])],
+        channels=[ChannelRule(channel="sms", tiers=["medium"]), ChannelRule(channel="call", tiers=["low"])],
         capacity=0,
         hours=HoursConfig(holidays=["2024-02-01", "2024-02-02"]),  # so contacts are on 3 February
     )
@@ -111,7 +111,7 @@ def test_borders_of_scores(change, rule):
     [
         ([7], 1, {7}),
         ([14, 7, 3, 1], 1, {14, 7, 3, 1}),
-        ([0], 1, set()),  # due today, and a contact is possible from tomorrow
+        ([0], 2, {1}),  # due tomorrow: a contact is possible on the day itself, and the run after is late
         # Weekly: 7 days before a due date in 7..13 days is today or in the next 6.
         ([7], 7, {7, 8, 9, 10, 11, 12, 13}),
         ([7, 1], 3, {7, 8, 9, 1, 2, 3}),
@@ -125,7 +125,7 @@ def test_lead_days(lead_days, every_days, due_in):
     assert {int(i[1:]) for i in listed(rank_customers(table, config))} - {0} == due_in
 
 
-@given(st.integers(0, 40), st.integers(1, 31), st.integers(0, 30))
+@given(st.integers(1, 40), st.integers(1, 31), st.integers(0, 30))
 def test_one_run_and_no_other_reminds_of_a_lead_day(lead_day, every_days, first_run):
     """Runs every so many days for two months before a due date."""
     config = RemindersConfig(lead_days=[lead_day], every_days=every_days, hours=HoursConfig(first_day=0))
