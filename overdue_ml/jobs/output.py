@@ -96,6 +96,22 @@ def write_json(data: Mapping[str, Any], path: Path) -> None:
     )
 
 
+def refuse_file(folder: Path) -> None:
+    """Refuse a folder where a file stands, or one of whose parents is a file.
+
+    Parameters
+    ----------
+    folder : Path
+
+    Raises
+    ------
+    ConfigError
+    """
+    here = next((place for place in (folder, *folder.parents) if place.exists()), folder)
+    if here.exists() and not here.is_dir():
+        raise ConfigError("a file stands there", where=str(here), expected="a folder or a new name")
+
+
 @contextmanager
 def whole_folder(target: Path) -> Iterator[Path]:
     """A temporary folder beside ``target`` that takes its place when the block ends well.
@@ -109,12 +125,11 @@ def whole_folder(target: Path) -> Iterator[Path]:
     Raises
     ------
     ConfigError
-        If a file stands there.
+        If a file stands there, or in place of a folder above it.
     ResourceError
         If the place cannot be written.
     """
-    if target.exists() and not target.is_dir():
-        raise ConfigError("a file stands there", where=str(target), expected="a folder or a new name")
+    refuse_file(target)
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         building = Path(tempfile.mkdtemp(prefix=f".{target.name}.", dir=target.parent))

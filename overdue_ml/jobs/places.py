@@ -14,6 +14,7 @@ from typing import Any
 
 from overdue_ml.disk import sync, sync_all
 from overdue_ml.errors import ResourceError
+from overdue_ml.jobs.output import refuse_file
 
 MANIFEST = "manifest.json"
 _RUN = re.compile(r"as_of=([0-9]{4}-[0-9]{2}-[0-9]{2})(?:\.run([1-9][0-9]{0,5}))?")
@@ -85,6 +86,23 @@ def unfinished(out: Path, as_of: str, run_key: str) -> list[Path]:
     """Folders in which other runs of the date were begun and not finished."""
     own = building_folder(out, as_of, run_key)
     return sorted(p for p in out.glob(f".as_of={as_of}.*") if p.is_dir() and p != own)
+
+
+def check_out(out: Path) -> None:
+    """Refuse a place of runs where a file stands.
+
+    Parameters
+    ----------
+    out : Path
+
+    Raises
+    ------
+    ConfigError
+    ResourceError
+        If the place cannot be looked at.
+    """
+    with written_to(out):
+        refuse_file(out)
 
 
 @contextmanager

@@ -258,8 +258,12 @@ class TestWholeFolder:
         path = target / "old.txt"
         with pytest.raises(ConfigError, match="a file stands there"), whole_folder(path):
             pytest.fail("the block must not start")
-        with pytest.raises(ResourceError, match="cannot be written"), whole_folder(path / "below"):
+        with (
+            pytest.raises(ConfigError, match="a file stands there") as caught,
+            whole_folder(path / "a" / "b"),
+        ):
             pytest.fail("the block must not start")
+        assert f"[{path}]" in str(caught.value)
         assert path.read_text() == "old"
 
     def test_a_hostile_name(self, tmp_path):

@@ -9,7 +9,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from overdue_ml.errors import ResourceError
+from overdue_ml.errors import ConfigError, ResourceError
 from overdue_ml.jobs.pages import write_page
 
 TABLES = {"one": pd.DataFrame({"id": ["=1", "2"]}), "two": pd.DataFrame({"n": [1.5]})}
@@ -41,3 +41,29 @@ def test_a_page_that_the_disk_refuses_leaves_the_old_one(tmp_path, monkeypatch, 
         write_page("new", TABLES, path)
     assert str(path) in str(caught.value)
     assert path.read_text() == "old"
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["b.html", "b_tables"]
+
+
+def test_what_is_no_place_for_a_page_is_refused_before_tables_are_written(tmp_path):
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "folder.html").mkdir()
+    (tmp_path / "file").write_text("mine")
+    for name, said in {
+        "folder": "a folder stands there",
+        "folder.html": "a folder stands there",
+        "file/b.html": "a file stands there",
+        "file/new/b.html": "a file stands there",
+        "b": "'b' is not the name of a page",
+        "b.pdf": "expected a name that ends in .html",
+    }.items():
+        with pytest.raises(ConfigError, match=said):
+            write_page("page", TABLES, tmp_path / name)
+    assert sorted(p.name for p in tmp_path.rglob("*")) == ["file", "folder", "folder.html"]
+    assert (tmp_path / "file").read_text() == "mine"
+
+
+def test_two_pages_have_two_folders_of_tables(tmp_path):
+    places = [
+        write_page(name, TABLES, tmp_path / name) for name in ("b.html", "b.htm", "b.HTML", "b.v2.html")
+    ]
+    assert [p.name for p in places] == ["b_tables", "b.htm_tables", "b.HTML_tables", "b.v2_tables"]

@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 
 from overdue_ml import cli
-from overdue_ml.errors import OverdueMLError
+from overdue_ml.errors import ConfigError
 from overdue_ml.jobs.report import run_report
 from overdue_ml.records import simulate_to
 
@@ -75,7 +75,7 @@ def test_what_cannot_be_reported_is_one_sentence(lender, tmp_path, capsys, words
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_place_that_cannot_be_written_is_said(lender, tmp_path):
+def test_a_file_in_place_of_the_folder_is_said(lender, tmp_path):
     (tmp_path / "file").write_text("", encoding="utf-8")
-    with pytest.raises(OverdueMLError, match="cannot be written"):
+    with pytest.raises(ConfigError, match="a file stands there"):
         run_report(lender, pd.Timestamp(DATE).date(), tmp_path / "file" / "b.html")
