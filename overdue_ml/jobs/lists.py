@@ -27,6 +27,7 @@ from overdue_ml.reminders import (
 )
 from overdue_ml.reminders.alerts import WATCH_COLUMNS
 from overdue_ml.reminders.ladder import TREATMENT_COLUMNS
+from overdue_ml.reminders.ranking import check_benefits
 
 #: What a column holds that is not text, for lists on which nobody stands.
 _KINDS = dict.fromkeys(("as_of_date", "earlier_as_of", "next_due_date", "contact_on"), pa.date32()) | {
@@ -66,7 +67,8 @@ def check_lists(config: RemindersConfig, model: ScoringModel, score: ScoreConfig
     ------
     ConfigError
         If Excel files are asked for without openpyxl, or a masked column or an indicator does not exist: a
-        column that is misspelt would otherwise be shown whole.
+        column that is misspelt would otherwise be shown whole. If the list is to be ranked by benefits that
+        are not known.
     """
     if config.excel:
         check_excel()
@@ -80,6 +82,8 @@ def check_lists(config: RemindersConfig, model: ScoringModel, score: ScoreConfig
                 next_step="mend the reminders config",
             )
     check_indicators(config.alerts, indicators_of(model, score))
+    # A model's scores have no column of benefits.
+    check_benefits(config)
 
 
 def indicators_of(model: ScoringModel, score: ScoreConfig) -> list[str]:

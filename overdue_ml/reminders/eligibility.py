@@ -41,6 +41,42 @@ def column_of(records: Records, table: str, column: str, setting: str) -> pa.Chu
     return records.tables[table].column(column)
 
 
+def names_columns(config: RemindersConfig) -> bool:
+    """Whether the config names columns of the records."""
+    named = (config.technical_days, config.hours.timezone_column, config.channel_column)
+    return bool(config.exclusions) or any(name is not None for name in named)
+
+
+def check_columns(records: Records, config: RemindersConfig) -> None:
+    """Refuse a config that names columns which the records do not have.
+
+    Parameters
+    ----------
+    records : Records
+        Of all customers or of a part of them.
+    config : RemindersConfig
+
+    Raises
+    ------
+    ConfigError
+    """
+    for exclusion in config.exclusions:
+        for column in filter(None, [exclusion.column, exclusion.known_on, exclusion.until]):
+            column_of(records, exclusion.table, column, _setting_of(exclusion))
+    if config.technical_days is not None:
+        _check_technical(records)
+    for setting, name in (
+        ("hours.timezone_column", config.hours.timezone_column),
+        ("channel_column", config.channel_column),
+    ):
+        if name is not None:
+            column_of(records, "customers", name, setting)
+
+
+def _setting_of(exclusion: ExclusionRule) -> str:
+    return f"exclusions, rule '{exclusion.rule}'"
+
+
 def find_excluded(
     records: Records, as_of: dt.date, config: RemindersConfig
 ) -> tuple[pd.Series, dict[str, int]]:
@@ -83,7 +119,7 @@ def find_excluded(
 
 def _holds(records: Records, exclusion: ExclusionRule, as_of: dt.date) -> tuple[Bools, int]:
     """Whether each row of the table excludes its customer, and how many cells were unclear."""
-    where = f"exclusions, rule '{exclusion.rule}'"
+    where = _setting_of(exclusion)
     wanted = None if exclusion.values is None else {value.strip().casefold() for value in exclusion.values}
     cells = column_of(records, exclusion.table, exclusion.column, where)
     if wanted is not None:
@@ -155,12 +191,7 @@ def _says_yes(cell: object, as_of: dt.date) -> float:
 
 def _technical(records: Records, as_of: dt.date, days: int) -> pa.ChunkedArray:
     """Customers with a technical payment in the last days."""
-    if "technical" not in records.columns("payments"):
-        raise ConfigError(
-            "payments do not say which are technical",
-            where="technical_days",
-            next_step="add the column 'technical' to payments, or leave technical_days empty",
-        )
+    _check_technical(records)
     with records.session() as con:
         con.execute("SET VARIABLE as_of = ?", [as_of])
         table = con.sql(
@@ -169,3 +200,12 @@ def _technical(records: Records, as_of: dt.date, days: int) -> pa.ChunkedArray:
                 AND p.paid_on > getvariable('as_of') - {days} ORDER BY a.customer_id"""
         ).to_arrow_table()
     return table.column("customer_id")
+
+
+def _check_technical(records: Records) -> None:
+    if "technical" not in records.columns("payments"):
+        raise ConfigError(
+            "payments do not say which are technical",
+            where="technical_days",
+            next_step="add the column 'technical' to payments, or leave technical_days empty",
+        )

@@ -125,16 +125,26 @@ def _rank_key(scores: pd.DataFrame, scored: Scored, config: RemindersConfig) -> 
         return floats_of(scores[config.rank_by])
     if "benefit" in scores.columns:
         return scored.due_amount * floats_of(scores["benefit"])
+    check_benefits(config)
+    by_tier = [config.benefits.get(tier, np.nan) for tier in TIERS]
+    return np.asarray(scored.due_amount * np.array([*by_tier, np.nan])[scored.tier])
+
+
+def check_benefits(config: RemindersConfig) -> None:
+    """Refuse to rank scores without a column ``benefit`` by what nobody has said of every tier.
+
+    Raises
+    ------
+    ConfigError
+    """
     missing = [tier for tier in config.tiers if tier not in config.benefits]
-    if missing:
+    if config.rank_by == "expected_benefit" and missing:
         raise ConfigError(
             f"what a reminder does for the tier '{missing[0]}' is not known",
             where="rank_by: expected_benefit",
             expected="a column 'benefit' in the scores, or 'benefits' of every tier that is reminded",
             next_step="take them from a campaign report, or rank by expected_overdue_amount",
         )
-    by_tier = [config.benefits.get(tier, np.nan) for tier in TIERS]
-    return np.asarray(scored.due_amount * np.array([*by_tier, np.nan])[scored.tier])
 
 
 def _best_first(among: Bools, scored: Scored, key: Floats) -> Ints:
