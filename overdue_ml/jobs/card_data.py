@@ -86,7 +86,7 @@ def _statements(con: duckdb.DuckDBPyConnection, records: Records) -> dict[str, l
     known = known_on_sql(records, "statements", "statement_date", "s")
     rows = con.sql(
         f"SELECT a.customer_id, s.statement_date, {cell('due_date')}, {cell('balance_amount')}, "
-        f"{cell('paid_amount')}, {limit}, {cell('dpd')}, {cell('payment_behaviour')} "
+        f"{cell('paid_amount')}, {limit}, {cell('dpd')}, {cell('payment_behaviour')}, s.account_id "
         f"FROM statements s JOIN accounts a USING (account_id) WHERE {known} <= {_AS_OF} "
         "ORDER BY a.customer_id, s.statement_date, s.account_id"
     ).fetchall()

@@ -283,7 +283,7 @@ class CardBook:
             exposure_amount=float(row["exposure_amount"]),
             expected_overdue_amount=float(row["expected_overdue_amount"]),
             reasons=lines,
-            statements=data.statements.get(customer_id, []),
+            statements=shown.statements.get(customer_id, []),
             model=manifest["model"],
             notes=self._notes(customer_id, data, silent & {line.code for line in lines}),
             p_low=float(row["p_low"]) if "p_low" in row else None,
@@ -303,7 +303,9 @@ class CardBook:
         if manifest["trained_on_later_outcomes"]:
             final = dt.date.fromisoformat(manifest["labels_final_on"])
             notes.append(words.text("note_later_outcomes", date=words.format_date(final)))
-        population, is_late = manifest["labels"]["population"], data.dpd.get(customer_id, 0.0) > 0
+        # Runs made elsewhere, or long ago, do not say whom their model learned from.
+        population = manifest.get("labels", {}).get("population")
+        is_late = data.dpd.get(customer_id, 0.0) > 0
         if (population, is_late) in {("pre_due", True), ("past_due", False)}:
             notes.append(words.text(f"note_{population}"))
         last = data.last_known.get(customer_id)
@@ -331,16 +333,18 @@ class CardBook:
 
 
 def _masked_accounts(data: CardData, customer_id: str) -> CardData:
-    """The instalments and payments of a customer under masked ids, each account still by itself."""
+    """What is known of a customer's accounts under masked ids, each account still by itself."""
     instalments, payments = data.instalments.get(customer_id, []), data.payments.get(customer_id, [])
+    statements = data.statements.get(customer_id, [])
     masks: dict[str, str] = {}
-    for account in sorted({i.account_id for i in instalments} | {p.account_id for p in payments}):
+    for account in sorted({row.account_id for rows in (instalments, payments, statements) for row in rows}):
         mask, n = mask_id(account), sum(m.startswith(mask_id(account)) for m in masks.values())
         masks[account] = f"{mask} {n + 1}" if n else mask
     return replace(
         data,
         instalments={customer_id: [replace(i, account_id=masks[i.account_id]) for i in instalments]},
         payments={customer_id: [replace(p, account_id=masks[p.account_id]) for p in payments]},
+        statements={customer_id: [replace(s, account_id=masks[s.account_id]) for s in statements]},
     )
 
 

@@ -133,11 +133,12 @@ def compute_next_due(
     pandas.DataFrame
         Indexed by customer_id: next_due_date (the earliest due date after ``as_of`` on which something is
         open; if nothing is, the earliest on which something was asked for, else the earliest; null if none),
-        due_amount (due on that date), exposure_amount (all balances, and all that instalments are short
-        by), dpd (worst account, days), paid_due_date (the earliest due date after ``as_of`` of an instalment
-        that is settled already, or of statements that payments cover where the next due date is a later one;
-        null if none), overdue_amount (what is due of everything that is past due), covered_due_date (the next
-        due date if payments since the statements cover all that is asked for on it; null if not).
+        due_amount (open on that date, or asked for where all of it is covered), exposure_amount (all
+        balances, and all that instalments are short by), dpd (worst account, days), paid_due_date (the
+        earliest due date after ``as_of`` of an instalment that is settled already, or of statements that
+        payments cover where the next due date is a later one; null if none), overdue_amount (what is due of
+        everything that is past due), covered_due_date (the next due date if payments since the statements
+        cover all that is asked for on it; null if not).
         A customer without a known statement or instalment has no row.
 
     Raises
@@ -171,6 +172,7 @@ def _together(one: pd.DataFrame, other: pd.DataFrame) -> pd.DataFrame:
     passed = _least(one["paid_due_date"], covered)
     passed = passed.where(passed < still_open)
     due = [part["due_amount"].where(part["next_due_date"] == next_due, 0.0) for part in (one, other)]
+    due[0] = due[0].where(covered.isna() | still_open.isna(), 0.0)
     sums = {
         name: one[name].fillna(0.0) + other[name].fillna(0.0)
         for name in ("exposure_amount", "overdue_amount")
@@ -228,8 +230,9 @@ def _statement_dues(records: Records, as_of: dt.date) -> pd.DataFrame:
                 FROM dues JOIN dates USING (customer_id)
             )
             SELECT customer_id, any_value(next_due_date) AS next_due_date,
-                coalesce(sum(due_amount ORDER BY due_amount) FILTER (WHERE due_date = next_due_date), 0.0)
-                    AS due_amount,
+                coalesce(sum(due_amount ORDER BY due_amount) FILTER (
+                    WHERE due_date = next_due_date AND (open_date IS NULL OR NOT is_covered)
+                ), 0.0) AS due_amount,
                 coalesce(sum(exposure_amount ORDER BY exposure_amount), 0.0) AS exposure_amount,
                 max(dpd) AS dpd,
                 any_value(asked_date) FILTER (asked_date < open_date) AS paid_due_date,

@@ -14,7 +14,13 @@ from overdue_ml.config import PointsConfig
 from overdue_ml.errors import ConfigError, ModelError
 from overdue_ml.explain.speaking import CONTRADICTIONS
 from overdue_ml.explain.wording import Wording
-from overdue_ml.reports.card_instalments import Instalment, Payment, instalment_section, plain_amount
+from overdue_ml.reports.card_instalments import (
+    Instalment,
+    Payment,
+    instalment_section,
+    plain_amount,
+    short_name,
+)
 from overdue_ml.reports.card_past import PastScore, past_section
 from overdue_ml.reports.card_people import Debt, Income, debt_section, income_section
 from overdue_ml.reports.card_reasons import (
@@ -27,7 +33,7 @@ from overdue_ml.reports.card_reasons import (
 )
 from overdue_ml.reports.card_whatif import WhatIfCard, what_if_section
 from overdue_ml.reports.charts import book_chart
-from overdue_ml.reports.history import MAX_STATEMENTS, Statement, read_statements, statement_chart
+from overdue_ml.reports.history import MAX_STATEMENTS, Statement, read_statements, statement_charts
 from overdue_ml.reports.page import render_page
 from overdue_ml.reports.svg import clean
 
@@ -288,15 +294,21 @@ def _history(statements: list[Statement], wording: Wording) -> _History | None:
     if not statements:
         return None
     shown = statements[-MAX_STATEMENTS:]
-    head = [
-        wording.text(key)
-        for key in ("statement_date", "due_date", "balance", "paid", "limit", "dpd", "behaviour")
-    ]
-    cut = ""
+    several = len({s.account_id for s in statements}) > 1
+    keys = ["statement_date", *(["account"] if several else [])]
+    keys += ["due_date", "balance", "paid", "limit", "dpd", "behaviour"]
+    cuts = []
     if len(shown) < len(statements):
-        cut = wording.text("history_cut", shown=str(len(shown)), n=str(len(statements)))
+        cuts.append(wording.text("history_cut", shown=str(len(shown)), n=str(len(statements))))
+    charts, n_left_out = statement_charts(statements, wording)
+    if n_left_out:
+        n = len({s.account_id for s in statements})
+        cuts.append(wording.text("accounts_cut", shown=str(n - n_left_out), n=str(n)))
     rows = [_history_row(s, wording) for s in reversed(shown)]
-    return _History(statement_chart(shown, wording), head, rows, cut)
+    if several:
+        for row, s in zip(rows, reversed(shown), strict=True):
+            row.insert(1, short_name(s.account_id))
+    return _History(charts, [wording.text(key) for key in keys], rows, " ".join(cuts))
 
 
 def _history_row(s: Statement, wording: Wording) -> list[str]:

@@ -25,6 +25,8 @@ _NAME = 14
 _CELL = 9
 # Room that a number of days and the label of a month take.
 _DAYS, _MONTH = 19.0, 58.0
+#: Room for one of two tables side by side, and between two columns.
+_HALF, _GAP = 375.0, 8.0
 
 
 @dataclass(frozen=True)
@@ -112,10 +114,11 @@ def instalment_section(
     several = len({i.account_id for i in ordered}) > 1
     keys = ["due_date", *(["account"] if several else []), "due_short", "paid", "settled_on", "dpd_short"]
     rows = [_row(i, wording, several=several) for i in listed]
-    middle = (len(rows) + 1) // 2 if len(rows) > 6 else len(rows)
+    head = [wording.text(key) for key in keys]
+    middle = (len(rows) + 1) // 2 if len(rows) > 6 and _fits_twice(head, rows) else len(rows)
     return InstalmentSection(
         _chart(lanes, payments, as_of, wording) if lanes else Markup(""),
-        [wording.text(key) for key in keys],
+        head,
         [half for half in (rows[:middle], rows[middle:]) if half],
         _upcoming(ahead, wording),
         notes,
@@ -130,13 +133,19 @@ def plain_amount(amount: float | None, wording: Wording) -> str:
     return wording.format_number(amount, "amount").removeprefix(before).removesuffix(after)
 
 
-def _short_name(account: str, limit: int = _NAME) -> str:
+def short_name(account: str, limit: int = _NAME) -> str:
     """The end of an id, where those of one customer differ."""
     return svg.clean(account if len(account) <= limit else "…" + account[1 - limit :], limit)
 
 
+def _fits_twice(head: list[str], rows: list[list[str]]) -> bool:
+    """Whether the table is narrow enough for two halves of it side by side."""
+    widths = [max(map(svg.width_of, column)) for column in zip(head, *rows, strict=True)]
+    return sum(widths) + _GAP * len(widths) <= _HALF
+
+
 def _row(i: Instalment, wording: Wording, *, several: bool) -> list[str]:
-    account = [_short_name(i.account_id, _CELL)] if several else []
+    account = [short_name(i.account_id, _CELL)] if several else []
     dpd = wording.format_number(i.dpd, "count") + (" +" if i.short > 0 else "")
     settled = i.settled_on.isoformat() if i.settled_on else "–"
     amounts = [plain_amount(a, wording) for a in (i.amount_due, i.paid_amount)]
@@ -219,7 +228,7 @@ def _lane(
 ) -> list[Markup]:
     base = top + 14 + _PLOT
     parts = [
-        svg.text(_LEFT - 8, base - _PLOT / 2 + 4, _short_name(account), anchor="end"),
+        svg.text(_LEFT - 8, base - _PLOT / 2 + 4, short_name(account), anchor="end"),
         svg.line(_LEFT, base, _WIDTH - _RIGHT, base, "zero"),
     ]
     gaps = [time.x(b.due_date) - time.x(a.due_date) for a, b in pairwise(lane)]

@@ -89,14 +89,16 @@ def income_section(
 
 def _bars(totals: dict[int, float], wording: Wording) -> Markup:
     ticks = svg.nice_ticks(0.0, max(totals.values()) or 1.0, 3)
-    base, slot = _TOP + _PLOT, (_WIDTH - _LEFT) / len(totals)
+    labels = [wording.format_number(tick, "count") for tick in ticks]
+    left = max(_LEFT, *(svg.width_of(label) + 8 for label in labels))
+    base, slot = _TOP + _PLOT, (_WIDTH - left) / len(totals)
     parts = []
-    for tick in ticks:
+    for tick, label in zip(ticks, labels, strict=True):
         y = base - _PLOT * tick / ticks[-1]
-        parts.append(svg.line(_LEFT, y, _WIDTH, y, "grid" if tick else "zero"))
-        parts.append(svg.text(_LEFT - 6, y + 4, wording.format_number(tick, "count"), anchor="end"))
+        parts.append(svg.line(left, y, _WIDTH, y, "grid" if tick else "zero"))
+        parts.append(svg.text(left - 6, y + 4, label, anchor="end"))
     for i, (month, total) in enumerate(totals.items()):
-        x, height = _LEFT + (i + 0.5) * slot, _PLOT * total / ticks[-1]
+        x, height = left + (i + 0.5) * slot, _PLOT * total / ticks[-1]
         parts.append(svg.rect(x - 0.3 * slot, base - height, 0.6 * slot, height, "income"))
         # From the last month backwards, so that it always has its label.
         if (len(totals) - 1 - i) % 3 == 0:

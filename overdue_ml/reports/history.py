@@ -13,8 +13,11 @@ from markupsafe import Markup
 
 from overdue_ml.explain.wording import Wording
 from overdue_ml.reports import svg
+from overdue_ml.reports.card_instalments import short_name
 
 MAX_STATEMENTS = 24
+#: Of accounts, where there are several.
+MAX_CHARTS = 2
 
 _WIDTH, _LEFT, _RIGHT, _TOP, _PLOT = 812.0, 74.0, 10.0, 26.0, 150.0
 # Room that a full date takes.
@@ -26,7 +29,10 @@ _HUGE = 1e15
 
 @dataclass(frozen=True)
 class Statement:
-    """One statement; None where a figure is not known."""
+    """One statement; None where a figure is not known.
+
+    ``account_id`` tells those of several accounts apart; nothing is named of it where there is one.
+    """
 
     statement_date: dt.date | None
     due_date: dt.date | None
@@ -35,6 +41,7 @@ class Statement:
     limit: float | None
     dpd: float | None
     behaviour: str | None
+    account_id: str = ""
 
 
 def read_statements(table: pd.DataFrame | Sequence[Statement]) -> list[Statement]:
@@ -44,7 +51,7 @@ def read_statements(table: pd.DataFrame | Sequence[Statement]) -> list[Statement
     ----------
     table : pandas.DataFrame or sequence of Statement
         Any of statement_date, due_date, balance_amount, paid_amount, credit_limit_amount, dpd,
-        payment_behaviour.
+        payment_behaviour, account_id.
     """
     if not isinstance(table, pd.DataFrame):
         return sorted(table, key=_day)
@@ -59,6 +66,7 @@ def read_statements(table: pd.DataFrame | Sequence[Statement]) -> list[Statement
         _numbers(table, "credit_limit_amount"),
         _numbers(table, "dpd"),
         (None if pd.isna(name) else str(name) for name in behaviours),
+        table["account_id"].astype("str") if "account_id" in table else [""] * len(table),
         strict=True,
     )
     return sorted((Statement(*row) for row in rows), key=_day)
@@ -99,6 +107,41 @@ class _Frame:
     def y(self, amount: float) -> float:
         low, high = self.ticks[0], self.ticks[-1]
         return _TOP + _PLOT * (high - min(max(amount, low), high)) / (high - low)
+
+
+def statement_charts(statements: Sequence[Statement], wording: Wording) -> tuple[Markup, int]:
+    """The chart of a customer's statements; of several accounts one each, those in most trouble first.
+
+    Parameters
+    ----------
+    statements : sequence of Statement
+        At least one, in order.
+    wording : Wording
+
+    Returns
+    -------
+    charts : Markup
+    n_left_out : int
+        Accounts that have none.
+    """
+    accounts: dict[str, list[Statement]] = {}
+    for statement in statements:
+        accounts.setdefault(statement.account_id, []).append(statement)
+    if len(accounts) == 1:
+        return statement_chart(statements[-MAX_STATEMENTS:], wording), 0
+
+    def trouble(account: str) -> tuple[float, float, str]:
+        latest = accounts[account][-1]
+        return -(latest.dpd or 0.0), -(latest.balance or 0.0), account
+
+    shown = sorted(accounts, key=trouble)[:MAX_CHARTS]
+    parts = []
+    for account in shown:
+        parts.append(Markup('<p class="muted small">{}: <bdi>{}</bdi></p>').format(
+            wording.text("account"), short_name(account)
+        ))  # fmt: skip
+        parts.append(statement_chart(accounts[account][-MAX_STATEMENTS // MAX_CHARTS :], wording))
+    return Markup("").join(parts), len(accounts) - len(shown)
 
 
 def statement_chart(statements: Sequence[Statement], wording: Wording) -> Markup:

@@ -10,7 +10,7 @@ from overdue_ml.reports.page import render_page
 from overdue_ml.reports.svg import clean
 
 _WIDTH, _LEFT, _BAR, _ROW = 796.0, 110.0, 420.0, 26.0
-_KEY, _MEANING = 60, 200
+_KEY, _MEANING, _REMARK = 60, 200, 600
 
 
 def render_validation(report: ValidationReport, source: str) -> str:
@@ -38,6 +38,7 @@ def render_validation(report: ValidationReport, source: str) -> str:
         passed=report.passed,
         limit=limit,
         chart=_chart(report),
+        remarks=[clean(remark.line, _REMARK) for remark in report.remarks],
         broken=[_rule(r) for r in broken],
         rules=[_rule(r) for r in report.rules],
         as_of=None if report.as_of is None else report.as_of.isoformat(),

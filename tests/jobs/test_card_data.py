@@ -131,6 +131,6 @@ def test_statements_have_the_limit_of_their_time_or_of_the_account(five):
     (*earlier, last) = [s for s in data.statements["BEN"] if s.behaviour == "paid_in_full" and s.balance]
     # The first account's limit of 1000 is 800 on the statement of June.
     assert [s.limit for s in earlier] == [1000.0, 1000.0]
-    assert last == Statement(D(2024, 6, 30), D(2024, 7, 20), 500.0, 100.0, 800.0, 0, "paid_in_full")
+    assert last == Statement(D(2024, 6, 30), D(2024, 7, 20), 500.0, 100.0, 800.0, 0, "paid_in_full", "B1")
     # Cat's statement of May became known in July only.
     assert [s.statement_date for s in data.statements["CAT"]] == [D(2024, 4, 30), D(2024, 6, 30)]

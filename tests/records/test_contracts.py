@@ -204,9 +204,11 @@ def test_without_statements_instalments_say_what_is_due(ledger):
     day = dt.date(2024, 2, 29)
     due = compute_next_due(load_records(ledger), day)
     assert list(due.columns) == [
-        "next_due_date", "due_amount", "exposure_amount", "dpd", "paid_due_date", "overdue_amount"
+        "next_due_date", "due_amount", "exposure_amount", "dpd", "paid_due_date", "overdue_amount",
+        "covered_due_date",
     ]  # fmt: skip
     assert due.pop("paid_due_date").isna().all()
+    assert due.pop("covered_due_date").isna().all()
     assert due.pop("overdue_amount").to_dict() == {"c1": 0.0, "c2": 7.0}
     # The first is paid; the second has been put off to April, known since 20 February.
     assert due.loc["c1"].tolist() == [pd.Timestamp("2024-04-05"), 100.0, 100.0, 0]

@@ -85,6 +85,9 @@ def test_what_is_paid_since_comes_after_what_is_open(five):
     # The later one is paid: the earlier one is still due, and there is nothing to tell.
     later = {"account_id": "B1", "amount": 300.0}
     assert on("2024-05-05", **later) == ("2024-05-10", None, None, 40)
+    # Of two that are due on one day only what is open counts; B2 asks for 45 by 20 April, B1 for 200.
+    april = {"account_id": "B1", "paid_on": "2024-04-05", "amount": 200.0}
+    assert on("2024-04-10", **april) == ("2024-04-20", None, None, 45)
     # Nothing else is due any more: it is the next date, and it is covered.
     assert on("2024-05-11", **later) == ("2024-05-20", None, "2024-05-20", 300)
 
@@ -300,7 +303,7 @@ def by_definition(records, as_of):
     for customer in sorted({*facts["customer_id"], *cards["customer_id"]}):
         own, card = facts[facts["customer_id"] == customer], cards[cards["customer_id"] == customer]
         dates, still = pd.to_datetime(own["due_date"]), ~own["is_settled"].astype(bool)
-        still_open, asked = [*dates[still & (dates > day)]], []
+        still_open, asked, amounts = [*dates[still & (dates > day)]], [], []
         for row in card.itertuples():
             since = payments[
                 (payments["account_id"] == row.account_id)
@@ -310,6 +313,7 @@ def by_definition(records, as_of):
             if pd.Timestamp(row.due_date) > day and row.minimum_due_amount > 0:
                 covers = since["amount"].sum() >= row.minimum_due_amount
                 (asked if covers else still_open).append(pd.Timestamp(row.due_date))
+                amounts.append((pd.Timestamp(row.due_date), covers, row.minimum_due_amount))
         any_date = [d for d in pd.to_datetime(card["due_date"]) if d > day]
         due = min(still_open or asked or any_date, default=pd.NaT)
         paid = [*dates[~still & (dates > day) & (own["amount_due"] > 0)]]
@@ -319,7 +323,7 @@ def by_definition(records, as_of):
         found[customer] = {
             "next_due_date": due,
             "due_amount": short[still & (dates == due)].sum()
-            + card["minimum_due_amount"][pd.to_datetime(card["due_date"]) == due].sum(),
+            + sum(amount for on, covers, amount in amounts if on == due and not (covers and still_open)),
             "exposure_amount": short.sum() + card["balance_amount"].clip(lower=0).sum(),
             "dpd": max([*np.where(still, (day - dates).dt.days, 0), *card["dpd"], 0]),
             "paid_due_date": min(paid, default=pd.NaT),

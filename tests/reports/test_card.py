@@ -417,3 +417,24 @@ def test_sections_without_their_tables_are_left_out():
     html = _render()
     for key in ("instalments_heading", "incomes_heading", "debts_heading", "past_heading"):
         assert load_wording("en").text(key) not in html
+
+
+def test_statements_of_several_accounts_are_told_apart():
+    """The two with most days past due, or the largest balance, are drawn; all are listed."""
+    day = dt.date(2005, 9, 30)
+    listed = [
+        Statement(day - dt.timedelta(days=30 * n), day, balance, 10.0, 1e4, dpd, "late", account)
+        for account, balance, dpd in (("CARD-1", 100.0, 0), ("CARD-2", 900.0, 0), ("CARD-3", 5.0, 30))
+        for n in range(3)
+    ]
+    html = _render(statements=listed)
+    check_page(html)
+    history = html[html.index('class="history statements"') :]
+    history = history[: history.index("</section>")]
+    assert re.findall(r"Account: <bdi>(.*?)</bdi>", history) == ["CARD-3", "CARD-2"]
+    assert history.count("<svg") == 2
+    assert "The chart shows 2 of 3 accounts." in history
+    rows = re.findall(r"<tr><td><bdi>([\d-]+)</bdi></td><td><bdi>(.*?)</bdi></td>", history)
+    assert sorted(rows) == sorted((s.statement_date.isoformat(), s.account_id) for s in listed)
+    # Of one account nothing is named.
+    assert "CARD-1" not in _render(statements=[s for s in listed if s.account_id == "CARD-1"])

@@ -185,3 +185,12 @@ def test_accounts_are_listed_by_the_ends_of_their_ids_where_there_are_several():
 
 def test_no_instalment_no_section():
     assert instalment_section([], [], AS_OF, EN) is None
+
+
+def test_a_table_of_large_amounts_is_not_cut_in_two_that_do_not_fit():
+    small = section(*[due(m, account=a, day=d) for m in (1, 2, 3, 4) for d in (5, 15) for a in ("A1", "A2")])
+    assert [len(half) for half in small.halves] == [8, 8]
+    large = section(
+        *[due(m, 25_000_000.0, account=a, day=d) for m in (1, 2, 3, 4) for d in (5, 15) for a in ("A1", "A2")]
+    )
+    assert [len(half) for half in large.halves] == [16]

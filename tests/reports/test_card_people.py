@@ -7,6 +7,7 @@ import pytest
 
 from overdue_ml.explain.wording import load_wording
 from overdue_ml.reports.card_people import Debt, Income, debt_section, income_section
+from overdue_ml.reports.svg import width_of
 
 AS_OF = dt.date(2024, 4, 30)
 EN = load_wording("en")
@@ -60,3 +61,10 @@ def test_nothing_later_than_the_date_is_shown():
         income_section([Income(later, 1.0)], AS_OF, EN)
     with pytest.raises(ValueError, match="reported after"):
         debt_section([Debt("B", later, 1.0, 1.0, 0)], AS_OF, EN)
+
+
+def test_labels_of_large_incomes_stand_inside_the_picture():
+    chart = str(income_section([Income(AS_OF, 12_000_000.0)], AS_OF, EN).chart)
+    labels = re.findall(r'<text x="([\d.]+)"[^>]*text-anchor="end"[^>]*>([\d,]+)</text>', chart)
+    assert "15,000,000" in [label for _, label in labels]
+    assert all(float(x) - width_of(label) >= 0 for x, label in labels)

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import datetime as dt
 import re
+from dataclasses import replace
 from html.parser import HTMLParser
 
 import pytest
 
 from overdue_ml.records import FreshnessResult, RuleResult, TableResult, ValidationReport
+from overdue_ml.records.remarks import Remark
 from overdue_ml.reports import render_validation
 
 HOSTILE = "<script>alert(1)</script><svg onload=alert(1)>\"'\u202e" + "X" * 10_000
@@ -95,3 +97,16 @@ def test_hostile_keys_and_names_stay_text():
     assert "\u202e" not in html
     assert "<svg onload" not in html
     assert "X" * 200 not in html
+
+
+def test_remarks_are_shown_as_text():
+    remarks = [
+        Remark("statements", "unused", "not used by the contract: due_dt (did you mean 'due_date')"),
+        Remark("payments", "equal", "equal rows", 3, (HOSTILE,)),
+    ]
+    html = render_validation(replace(REPORT, remarks=remarks), "book")
+    check(html)
+    assert "did you mean &#39;due_date&#39;" in html
+    assert "Warning: payments: equal rows" in html
+    assert "\u202e" not in html
+    assert "Remarks" not in render_validation(REPORT, "book")

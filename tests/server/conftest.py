@@ -92,6 +92,9 @@ def write_run(folder, records, source, as_of=AS_OF, seed=1, run_key="first", **c
     )
     reasons = {name: registry[name].reason for name in names}
     told = top_reasons(sum_by_reason(values, reasons), 4).reset_index(drop=True)
+    # As runs of before told what lowers a score where nothing more raises it.
+    free = told["reason_4_code"].isna() & ~told.filter(like="_code").eq("DEBT_ELSEWHERE").any(axis=1)
+    told.loc[free, ["reason_4_code", "reason_4_contribution"]] = ["DEBT_ELSEWHERE", -0.1]
     scores = pd.concat([scores, told], axis=1)
     listed = rank_customers(scores, RemindersConfig(min_probability=0.15))
     folder.mkdir(parents=True)
