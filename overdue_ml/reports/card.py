@@ -288,6 +288,7 @@ class _History:
     head: list[str]
     rows: list[list[str]]
     cut: str
+    several: bool
 
 
 def _history(statements: list[Statement], wording: Wording) -> _History | None:
@@ -308,7 +309,7 @@ def _history(statements: list[Statement], wording: Wording) -> _History | None:
     if several:
         for row, s in zip(rows, reversed(shown), strict=True):
             row.insert(1, short_name(s.account_id))
-    return _History(charts, [wording.text(key) for key in keys], rows, " ".join(cuts))
+    return _History(charts, [wording.text(key) for key in keys], rows, " ".join(cuts), several)
 
 
 def _history_row(s: Statement, wording: Wording) -> list[str]:

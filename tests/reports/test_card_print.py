@@ -83,6 +83,12 @@ def _fullest(lang, kind):
     )  # fmt: skip
     if kind == "statements":
         card.statements.extend(Statement(d, d, 5e5, 1e4, 6e5, 30, "late") for d in reversed(days))
+    elif kind == "cards":
+        card.statements.extend(
+            Statement(d, d, 5e5, 1e4, 6e5, 30, "late", account)
+            for d in reversed(days)
+            for account in ("A-1", HOSTILE, "A-3")
+        )
     else:
         for account in ("A-1", HOSTILE, "A-3", "A-4", "A-5"):
             instalments, payments = _instalments(account)
@@ -91,7 +97,7 @@ def _fullest(lang, kind):
     return render_card(card, words)
 
 
-@pytest.mark.parametrize("kind", ["instalments", "statements"])
+@pytest.mark.parametrize("kind", ["instalments", "statements", "cards"])
 @pytest.mark.parametrize("lang", ["en", "zh"])
 def test_the_fullest_card_prints_on_two_pages(page, lang, kind):
     asked, dialogs = [], []
