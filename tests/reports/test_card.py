@@ -429,7 +429,7 @@ def test_statements_of_several_accounts_are_told_apart():
     ]
     html = _render(statements=listed)
     check_page(html)
-    history = html[html.index('class="history statements"') :]
+    history = html[html.index('class="history statements several"') :]
     history = history[: history.index("</section>")]
     assert re.findall(r"Account: <bdi>(.*?)</bdi>", history) == ["CARD-3", "CARD-2"]
     assert history.count("<svg") == 2
