@@ -36,6 +36,7 @@ from overdue_ml.jobs.lists import Lists, write_lists
 from overdue_ml.jobs.order import Float64Array, InFiles, Int64Array, find_ranks
 from overdue_ml.jobs.parts import CONTRIBUTIONS, SCORES
 from overdue_ml.jobs.places import sha256_of
+from overdue_ml.jobs.planned import Planned
 from overdue_ml.jobs.progress import Progress
 from overdue_ml.jobs.runs import EarlierRun
 from overdue_ml.reminders import ReminderInputs, WatchList, suggest_treatment
@@ -143,6 +144,8 @@ class Assembly:
         The run before.
     at_once : bool
         Whether contributions may be written beside everything else.
+    planned : Planned or None
+        What earlier runs planned for days after ``as_of``.
     """
 
     parts: Path
@@ -152,6 +155,7 @@ class Assembly:
     model: str
     earlier: EarlierRun | None = None
     at_once: bool = True
+    planned: Planned | None = None
 
     def write(self, whole: Path, progress: Progress) -> Assembled:
         """Write scores, who is suppressed, contributions, and the lists.
@@ -175,7 +179,8 @@ class Assembly:
         with _beside(self.at_once) as beside:
             if score.explain != "listed":
                 digests = beside(partial(_write_hashed, explained, whole / _CONTRIBUTIONS))
-            decided = decide(self.parts, self.facts, self.as_of, config, room)
+            planned = None if self.planned is None else self.planned.frame()
+            decided = decide(self.parts, self.facts, self.as_of, config, room, planned)
             if score.explain == "listed":
                 rows = [o[decided.rule[o] < 0] for o in _pieces(explained.order)]
                 explained = replace(explained, order=np.concatenate(rows))

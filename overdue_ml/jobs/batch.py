@@ -36,6 +36,7 @@ from overdue_ml.jobs.lists import facts_of_lists
 from overdue_ml.jobs.output import write_json, write_parquet
 from overdue_ml.jobs.parts import Among, PartWriter, looks_at_everybody
 from overdue_ml.jobs.places import MANIFEST, sha256_of
+from overdue_ml.jobs.planned import Planned
 from overdue_ml.jobs.progress import Pace, Progress
 from overdue_ml.jobs.runs import EarlierRun
 from overdue_ml.model import ScoringModel, save_bundle
@@ -74,6 +75,7 @@ class Run:
     building: Path
     progress: Progress
     earlier: EarlierRun | None = None
+    planned: Planned | None = None
 
     def build(self, source: str | None) -> dict[str, Any]:
         """Make ``whole/`` in the folder in which the run is built; its manifest."""
@@ -90,6 +92,7 @@ class Run:
         made = Assembly(
             parts, facts, self.as_of, (self.settings.score, self.settings.reminders),
             model_label(self.registered), self.earlier, at_once=self._may_use_threads(),
+            planned=self.planned,
         ).write(whole, self.progress)  # fmt: skip
         if writer.among.background is not None:
             write_background(writer.among.background, whole)
@@ -236,6 +239,7 @@ def identity_of(
     registered: RegisteredModel,
     settings: ScoreSettings,
     earlier: EarlierRun | None = None,
+    planned: Planned | None = None,
 ) -> dict[str, Any]:
     """What the result depends on; two runs with the same key give the same bytes.
 
@@ -243,14 +247,18 @@ def identity_of(
     key: when an earlier date is scored again and comes out otherwise, a new run stands beside the old one
     instead of a watch list that nobody can explain. It is the bytes of those scores, not the key of that
     run, lest one change long ago give every later run another key. Without rules nothing depends on them.
+    Contacts that earlier runs planned for later days are counted, and so they are part of the key as well,
+    where there are any.
     """
-    watched = {
-        "watched": {
+    parts: dict[str, Any] = {}
+    if settings.reminders.alerts:
+        parts["watched"] = {
             "model": model_label(registered),
             "earlier": None if earlier is None else [earlier.as_of, earlier.model, earlier.scores_hash],
         }
-    }
-    parts = (watched if settings.reminders.alerts else {}) | {
+    if planned is not None:
+        parts["planned"] = planned.identity()
+    parts |= {
         "as_of": as_of.isoformat(),
         "records_fingerprint": book.fingerprint,
         "model_hash": registered.bundle_hash,

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -67,6 +67,7 @@ def decide(
     as_of: dt.date,
     config: RemindersConfig,
     room: InFiles | InMemory,
+    planned: pd.DataFrame | None = None,
 ) -> Decided:
     """Apply the reminder policy to the parts of a run; see :func:`overdue_ml.reminders.rank_customers`.
 
@@ -79,6 +80,8 @@ def decide(
     as_of : datetime.date
     config : RemindersConfig
     room : InFiles or InMemory
+    planned : pandas.DataFrame, optional
+        Of :class:`overdue_ml.reminders.ReminderInputs`, of all customers.
 
     Raises
     ------
@@ -91,7 +94,7 @@ def decide(
     rows, frames, inputs, late, start = [], [], [], [], 0
     for part, tables, fact in zip(parts, part_tables(folder, parts.buckets, INPUTS), told, strict=True):
         here = slice(start, start + part.num_rows)
-        known = inputs_of_part(tables, fact, as_of)
+        known = _with_planned(inputs_of_part(tables, fact, as_of), planned)
         rule[here] = ask_alone(_asked(part), config, known)
         left = np.flatnonzero(rule[here] < 0)
         rows.append(start + left)
@@ -102,13 +105,18 @@ def decide(
         owing = late[-1].column("customer_id").cast(pa.large_string())
         is_late[here] = pc.is_in(ids, value_set=owing).to_numpy()
         start = here.stop
-    found, scores = ReminderInputs.concat(inputs), pa.concat_tables(frames).to_pandas()
+    found = _with_planned(ReminderInputs.concat(inputs), planned)
+    scores = pa.concat_tables(frames).to_pandas()
     reminders = rank_customers(scores, config, found)
     out = reminders.suppressed
     places = pd.Index(scores["customer_id"]).get_indexer(out["customer_id"])
     rule[np.concatenate(rows)[places]] = [config.rules.index(word) for word in out["rule"]]
     past_due = pa.concat_tables(late).sort_by("customer_id").to_pandas()
     return Decided(rule, is_late, reminders, found, past_due)
+
+
+def _with_planned(inputs: ReminderInputs, planned: pd.DataFrame | None) -> ReminderInputs:
+    return inputs if planned is None else replace(inputs, planned=planned)
 
 
 def _asked(part: pa.Table) -> pd.DataFrame:
@@ -127,7 +135,7 @@ def _there(part: pa.Table, columns: Sequence[str]) -> list[str]:
 
 
 def _only(inputs: ReminderInputs, customer_ids: pa.ChunkedArray) -> ReminderInputs:
-    """What is known of these customers, and the counts of all."""
+    """What is known of these customers, and the counts of all; without what earlier runs planned."""
     people, contacts = (
         frame[np.asarray(pc.is_in(strings_of(frame["customer_id"]), value_set=customer_ids))]
         for frame in (inputs.people, inputs.contacts)

@@ -164,8 +164,8 @@ def run_replay(
 
 
 def _identity(manifest: Mapping[str, Any]) -> dict[str, Any]:
-    # A run without a watch list looks back to none.
-    names = [*_IDENTITY, *(["watched"] if "watched" in manifest else [])]
+    # A run without a watch list looks back to none, and few find anything planned for later days.
+    names = [*_IDENTITY, *(name for name in ("watched", "planned") if name in manifest)]
     return {name: manifest[name] for name in names}
 
 

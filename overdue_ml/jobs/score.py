@@ -32,6 +32,7 @@ from overdue_ml.jobs.places import (
     unfinished,
     written_to,
 )
+from overdue_ml.jobs.planned import Planned, planned_before
 from overdue_ml.jobs.progress import Progress, Silent
 from overdue_ml.jobs.runs import EarlierRun, newest_earlier
 from overdue_ml.model import ScoringModel
@@ -173,8 +174,8 @@ def plan_score(
     settings = settings or ScoreSettings()
     own_of(registered.model, settings)
     book = open_book(source, settings.records, settings.batch.customers_per_bucket)
-    earlier = earlier_of(out, as_of, registered, settings)
-    day, key = as_of.isoformat(), identity_of(book, as_of, registered, settings, earlier)["run_key"]
+    before = earlier_of(out, as_of, registered, settings)
+    day, key = as_of.isoformat(), identity_of(book, as_of, registered, settings, *before)["run_key"]
     done = finished_run(out, day, key)
     folder = parts_folder(building_folder(out, day, key), book.n_buckets)
     ready = sum(read_part(folder, b, key) is not None for b in range(book.n_buckets))
@@ -193,11 +194,15 @@ def own_of(model: ScoringModel, settings: ScoreSettings) -> OwnFeatures | None:
 
 def earlier_of(
     out: Path, as_of: dt.date, registered: RegisteredModel, settings: ScoreSettings
-) -> EarlierRun | None:
-    """The run that the watch list looks back to; None if there is none, or no watch list."""
-    if not settings.reminders.alerts:
-        return None
-    return newest_earlier(out, as_of.isoformat(), registered.name)
+) -> tuple[EarlierRun | None, Planned | None]:
+    """The run that the watch list looks back to, and contacts that earlier runs planned for later days.
+
+    None where there are none, or nothing asks for them.
+    """
+    watched, policy = None, settings.reminders
+    if policy.alerts:
+        watched = newest_earlier(out, as_of.isoformat(), registered.name)
+    return watched, planned_before(out, as_of, registered.name, policy)
 
 
 def run_score(
@@ -240,8 +245,8 @@ def run_score(
     own = own_of(registered.model, settings)
     progress.stage("reading records")
     book = open_book(source, settings.records, settings.batch.customers_per_bucket)
-    earlier = earlier_of(out, as_of, registered, settings)
-    identity = identity_of(book, as_of, registered, settings, earlier)
+    before = earlier_of(out, as_of, registered, settings)
+    identity = identity_of(book, as_of, registered, settings, *before)
     day, key = as_of.isoformat(), identity["run_key"]
     with claimed(out, day, key, lambda: progress.stage("waiting for another process with the same run")):
         done = finished_run(out, day, key)
@@ -252,7 +257,7 @@ def run_score(
             shutil.rmtree(building, ignore_errors=True)
             return ScoreResult(*done, already_done=True)
         with written_to(out):
-            run = Run(book, as_of, registered, settings, own, identity, building, progress, earlier)
+            run = Run(book, as_of, registered, settings, own, identity, building, progress, *before)
             try:
                 manifest = run.build(str(source) if isinstance(source, Path) else None)
             except BaseException as error:

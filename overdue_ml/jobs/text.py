@@ -151,10 +151,20 @@ def _lists_text(m: Mapping[str, Any]) -> list[str]:
     if rungs:
         lines.append(f"{sum(m['treatment'].values()):,} customers are past due; suggested: {rungs}.")
     lines += _beyond_the_model(m)
-    if not m["reminder_inputs"]["has_contacts"]:
+    planned = m.get("planned", {}).get("runs", [])
+    if planned:
+        runs = ", ".join(f"{n:,} by the run of {day}" for day, n in planned)
         lines.append(
-            "Note: the records have no table 'contacts': nobody is left out for having been contacted enough."
+            f"Contacts planned before for days after {m['as_of']}: {runs}; they count for caps, cooldown and "
+            "daily capacity."
         )
+    if not m["reminder_inputs"]["has_contacts"]:
+        known = (
+            "of contacts only those that earlier runs planned are known"
+            if planned
+            else "nobody is left out for having been contacted enough"
+        )
+        lines.append(f"Note: the records have no table 'contacts': {known}.")
     unclear = ", ".join(f"{rule} {n:,}" for rule, n in m["reminder_inputs"]["unclear"].items())
     if unclear:
         lines.append(f"Note: flags that say neither yes nor no count as yes: {unclear}.")

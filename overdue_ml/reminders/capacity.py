@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -39,11 +39,15 @@ class Capacity:
         On one day, over all channels.
     whole : int or None
         On the whole list.
+    taken : mapping of (int, int) to int
+        By channel and day, how many are planned there already, by other lists; -1 for a channel that is none
+        of these, which takes of the day alone.
     """
 
     channels: Sequence[int | None] = field(default_factory=tuple)
     day: int | None = None
     whole: int | None = None
+    taken: Mapping[tuple[int, int], int] = field(default_factory=dict)
 
 
 def allocate(kind_of: Ints, kinds: Sequence[Kind], capacity: Capacity) -> Ints:
@@ -83,12 +87,17 @@ def allocate(kind_of: Ints, kinds: Sequence[Kind], capacity: Capacity) -> Ints:
 
 
 def _room(kinds: Sequence[Kind], capacity: Capacity) -> dict[_Place, int]:
-    """Everything that has a limit, and the limit."""
+    """Everything that has a limit, and what is left of it."""
     days = sorted({kind.day for kind in kinds})
     room: dict[_Place, int | None] = {("list",): capacity.whole}
     room |= {("day", day): capacity.day for day in days}
     room |= {("channel", c, day): limit for c, limit in enumerate(capacity.channels) for day in days}
-    return {place: limit for place, limit in room.items() if limit is not None}
+    left = {place: limit for place, limit in room.items() if limit is not None}
+    for (channel, day), n in capacity.taken.items():
+        for place in _places(channel, day):
+            if place in left and place != ("list",):
+                left[place] = max(0, left[place] - n)
+    return left
 
 
 def _places(channel: int, day: int) -> tuple[_Place, ...]:

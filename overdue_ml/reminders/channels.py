@@ -8,7 +8,7 @@ from overdue_ml.config import RemindersConfig
 from overdue_ml.reminders.calendar import ContactPlan
 from overdue_ml.reminders.capacity import Capacity, Kind, allocate
 from overdue_ml.reminders.known import Known
-from overdue_ml.reminders.scored import TIERS, Ints, Scored
+from overdue_ml.reminders.scored import TIERS, Days, Ints, Scored
 
 
 def assign_channels(
@@ -17,7 +17,8 @@ def assign_channels(
     """Give customers channels, best first, as far as capacity goes.
 
     Who finds the preferred channel full is offered the next that fits, on the same day. No later day is
-    tried: by then a new run knows who has paid, and has room of its own to give.
+    tried: by then a new run knows who has paid. Of a day's room what earlier runs planned for that day is
+    taken.
 
     Parameters
     ----------
@@ -42,7 +43,17 @@ def assign_channels(
     different, kind_of = np.unique(np.ravel_multi_index(tuple(wanted), shape), return_inverse=True)
     found = zip(*(places.tolist() for places in np.unravel_index(different, shape)), strict=True)
     kinds = [Kind(on, _in_order(TIERS[tier], first - 1, config)) for on, tier, first in found]
-    return allocate(kind_of, kinds, Capacity(limits, config.daily_capacity, config.capacity))
+    taken = _taken(known, days)
+    return allocate(kind_of, kinds, Capacity(limits, config.daily_capacity, config.capacity, taken))
+
+
+def _taken(known: Known, days: Days) -> dict[tuple[int, int], int]:
+    """How many earlier runs planned, by channel and place of the day."""
+    here = np.isin(known.taken_day, days)
+    on = np.searchsorted(days, known.taken_day[here])
+    pairs = np.stack([known.taken_channel[here], on], axis=1)
+    different, n = np.unique(pairs, axis=0, return_counts=True)
+    return {(int(c), int(d)): int(k) for (c, d), k in zip(different, n, strict=True)}
 
 
 def _in_order(tier: str, preferred: int, config: RemindersConfig) -> tuple[int, ...]:

@@ -18,6 +18,11 @@ from overdue_ml.reminders.eligibility import column_of, find_excluded
 _DAY: Final = "datetime64[s]"
 
 
+def _none_planned() -> pd.DataFrame:
+    kinds = {"customer_id": "str", "contact_on": _DAY, "channel": "str"}
+    return pd.DataFrame({name: pd.Series(dtype=kind) for name, kind in kinds.items()})
+
+
 @dataclass(frozen=True, eq=False)
 class ReminderInputs:
     """Facts of some customers, or of all, as known at the end of ``as_of``.
@@ -38,6 +43,10 @@ class ReminderInputs:
         Whether the records have the table at all.
     unclear : mapping of str to int
         By rule, how many flags say neither yes nor no; they count as yes.
+    planned : pandas.DataFrame
+        customer_id, contact_on, channel, as in the reminders of earlier runs: what they planned. Of days
+        after ``as_of`` they count as contacts of these customers, and take room of that day and channel,
+        whoever the customer is. The rest is passed over: by then it is a contact, or did not happen.
     """
 
     as_of: dt.date
@@ -46,6 +55,7 @@ class ReminderInputs:
     timezone: str = "UTC"
     has_contacts: bool = False
     unclear: Mapping[str, int] = field(default_factory=dict)
+    planned: pd.DataFrame = field(default_factory=_none_planned)
 
     @classmethod
     def concat(cls, parts: Iterable[ReminderInputs]) -> ReminderInputs:
@@ -74,6 +84,7 @@ class ReminderInputs:
             found[0].timezone,
             any(part.has_contacts for part in found),
             {rule: sum(part.unclear.get(rule, 0) for part in found) for rule in rules},
+            pd.concat([part.planned for part in found], ignore_index=True),
         )
 
 

@@ -34,7 +34,12 @@ class Known:
     contact_row : ndarray of int64, shape (n_contacts,)
         Row of the scores that each day of contacts belongs to.
     contact_day : ndarray of datetime64[D], shape (n_contacts,)
+        After the as_of date those that earlier runs planned.
     contact_n : ndarray of int64, shape (n_contacts,)
+    taken_day : ndarray of datetime64[D], shape (n_planned,)
+        Of every contact that earlier runs planned, also of customers who are not scored.
+    taken_channel : ndarray of int64, shape (n_planned,)
+        Place among ``config.channels``.
     """
 
     exclusion: Ints
@@ -46,6 +51,8 @@ class Known:
     contact_row: Ints
     contact_day: Days
     contact_n: Ints
+    taken_day: Days
+    taken_channel: Ints
 
     @classmethod
     def of(cls, scored: Scored, config: RemindersConfig, inputs: ReminderInputs | None) -> Known:
@@ -59,8 +66,8 @@ class Known:
         n = len(scored)
         if inputs is None:
             none, never = np.full(n, -1), np.full(n, np.datetime64("NaT", "D"))
-            empty = np.empty(0, np.int64)
-            return cls(none, never, never, none, [], none, empty, empty.astype("datetime64[D]"), empty)
+            empty, no_day = np.empty(0, np.int64), np.empty(0, "datetime64[D]")
+            return cls(none, never, never, none, [], none, empty, no_day, empty, no_day, empty)
         if scored.as_of is not None and inputs.as_of != scored.as_of:
             raise ConfigError(
                 f"the inputs are of {inputs.as_of}, the scores of {scored.as_of}",
@@ -71,8 +78,12 @@ class Known:
         zone, zones = people.words("timezone")
         place, preferred = people.words("channel")
         told, names = people.words("exclusion")
-        contacts = inputs.contacts
+        contacts, taken_day = inputs.contacts, days_of(inputs.planned["contact_on"])
+        ahead = taken_day > np.datetime64(inputs.as_of, "D")
+        planned, taken_day = inputs.planned[ahead], taken_day[ahead]
         row, has_row = _rows(scored, contacts)
+        planned_row, is_scored = _rows(scored, planned)
+        taken, words = _coded(planned["channel"])
         return cls(
             _translate(told, _places_of_rules(names, config)),
             people.days("paid_due_date"),
@@ -80,9 +91,11 @@ class Known:
             zone,
             zones,
             _translate(place, _places_of_channels(preferred, config)),
-            row,
-            days_of(contacts["contacted_on"])[has_row],
-            contacts["n"].to_numpy(dtype=np.int64)[has_row],
+            np.concatenate([row, planned_row]),
+            np.concatenate([days_of(contacts["contacted_on"])[has_row], taken_day[is_scored]]),
+            np.concatenate([contacts["n"].to_numpy(dtype=np.int64)[has_row], np.ones_like(planned_row)]),
+            taken_day,
+            _translate(taken, _places_of_channels(words, config)),
         )
 
     def contacts_between(self, last: Days, days: int) -> Ints:
@@ -102,6 +115,25 @@ class Known:
         n = np.bincount(self.contact_row[counted], self.contact_n[counted], minlength=len(last))
         return n.astype(np.int64)
 
+    def most_contacts(self, day: Days, days: int) -> Ints:
+        """Effective contacts of each customer in the fullest of all windows of so many days with ``day``.
+
+        Parameters
+        ----------
+        day : ndarray of datetime64[D], shape (n,)
+        days : int
+
+        Returns
+        -------
+        ndarray of int64, shape (n,)
+        """
+        most = self.contacts_between(day, days)
+        # A window that is full ends with the day itself or with a contact.
+        ahead = (self.contact_day - day[self.contact_row]).astype(np.int64)
+        for later in np.unique(ahead[(ahead > 0) & (ahead < days)]):
+            most = np.maximum(most, self.contacts_between(day + later, days))
+        return most
+
 
 class _OfPeople:
     """Columns of ``people``, spread over the scored customers."""
@@ -117,10 +149,10 @@ class _OfPeople:
 
     def words(self, name: str) -> tuple[Ints, list[str]]:
         """Codes and the words that they stand for."""
-        coded = pc.dictionary_encode(strings_of(self._people[name]))
+        codes, words = _coded(self._people[name])
         found = np.full(self._n, -1)
-        found[self._rows] = np.asarray(coded.indices.fill_null(-1), dtype=np.int64)
-        return found, coded.dictionary.to_pylist()
+        found[self._rows] = codes
+        return found, words
 
 
 def _rows(scored: Scored, frame: pd.DataFrame) -> tuple[Ints, Bools]:
@@ -128,6 +160,12 @@ def _rows(scored: Scored, frame: pd.DataFrame) -> tuple[Ints, Bools]:
     places: Any = pc.index_in(strings_of(frame["customer_id"]), value_set=scored.ids)
     has_row = np.asarray(places.is_valid())
     return np.asarray(places.drop_null(), dtype=np.int64), has_row
+
+
+def _coded(column: pd.Series) -> tuple[Ints, list[str]]:
+    """Codes, -1 where nothing is said, and the words that they stand for."""
+    coded = pc.dictionary_encode(strings_of(column))
+    return np.asarray(coded.indices.fill_null(-1), dtype=np.int64), coded.dictionary.to_pylist()
 
 
 def _translate(codes: Ints, places: list[int]) -> Ints:

@@ -88,15 +88,17 @@ def _in_tiers(scored: Scored, tiers: Collection[str]) -> Bools:
 def _contacted(known: Known, day: Days, config: RemindersConfig) -> dict[str, Bools]:
     """Cooldown and caps, on the day of the planned contact.
 
-    No contact after that day is known. Of all windows that hold the planned contact the one that ends with
-    it therefore has the most.
+    A contact after that day is known only where an earlier run, by another calendar, has planned it. This
+    one must then not stand too close before it.
     """
-    contacts = config.contacts
+    contacts, cooldown = config.contacts, config.contacts.cooldown_days
     over = np.zeros(len(day), dtype=np.bool_)
     for cap in contacts.caps:
-        over |= known.contacts_between(day, cap.days) + 1 > cap.contacts
-    recent = known.contacts_between(day, contacts.cooldown_days) > 0
-    return {"cooldown": recent, "over_contact_cap": over}
+        over |= known.most_contacts(day, cap.days) + 1 > cap.contacts
+    near = np.zeros(len(day), dtype=np.bool_)
+    if cooldown:
+        near = known.contacts_between(day + np.timedelta64(cooldown - 1, "D"), 2 * cooldown - 1) > 0
+    return {"cooldown": near, "over_contact_cap": over}
 
 
 def _has_no_channel(scored: Scored, config: RemindersConfig) -> Bools:
