@@ -4,27 +4,30 @@ from __future__ import annotations
 
 import datetime as dt
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
-from overdue_ml.config import ScoreConfig
+from overdue_ml.config import RemindersConfig, ScoreConfig
 from overdue_ml.errors import FeatureMismatchError, NothingToScoreError
 from overdue_ml.explain import Contributions
 from overdue_ml.features import OwnFeatures, book_of_parts, own_features_of, ranks_of, registry_with
+from overdue_ml.features.build import epoch_days
+from overdue_ml.features.views import known_customers
 from overdue_ml.jobs.assemble import rank_scores
 from overdue_ml.jobs.background import draw_background
 from overdue_ml.jobs.batch import Run, identity_of, nobody_known_on, parts_folder
 from overdue_ml.jobs.batch import ScoreSettings as ScoreSettings
-from overdue_ml.jobs.book import InMemory, open_book
+from overdue_ml.jobs.book import InMemory, each_bucket, open_book
 from overdue_ml.jobs.lists import check_lists
 from overdue_ml.jobs.parts import Among, read_part, score_records, score_table
 from overdue_ml.jobs.places import MANIFEST as MANIFEST
 from overdue_ml.jobs.places import (
     building_folder,
+    check_out,
     claimed,
     finished_run,
     publish,
@@ -36,7 +39,9 @@ from overdue_ml.jobs.planned import Planned, planned_before
 from overdue_ml.jobs.progress import Progress, Silent
 from overdue_ml.jobs.runs import EarlierRun, newest_earlier
 from overdue_ml.model import ScoringModel
-from overdue_ml.records import Records
+from overdue_ml.records import Bucketed, Records
+from overdue_ml.records.dates import parse_date
+from overdue_ml.reminders.eligibility import check_columns, names_columns
 from overdue_ml.tracking import RegisteredModel
 
 
@@ -169,19 +174,26 @@ def plan_score(
 
     Raises
     ------
-    FeatureMismatchError, RecordsError
+    ConfigError, FeatureMismatchError, NothingToScoreError, RecordsError
+        What that would raise, as far as it can be told without scoring anybody.
     """
-    settings = settings or ScoreSettings()
+    settings, as_of = settings or ScoreSettings(), parse_date(as_of)
     own_of(registered.model, settings)
+    check_out(out)
     book = open_book(source, settings.records, settings.batch.customers_per_bucket)
     before = earlier_of(out, as_of, registered, settings)
     day, key = as_of.isoformat(), identity_of(book, as_of, registered, settings, *before)["run_key"]
     done = finished_run(out, day, key)
     folder = parts_folder(building_folder(out, day, key), book.n_buckets)
-    ready = sum(read_part(folder, b, key) is not None for b in range(book.n_buckets))
+    ready = [part for b in range(book.n_buckets) if (part := read_part(folder, b, key)) is not None]
+    if done is None:
+        check_named_columns(book, settings.reminders)
+        if not any(part["rows"] for part in ready):
+            check_known(book, as_of)
     return ScorePlan(
-        key, done[0] if done else None, runs_of(out, day), book.n_buckets, ready, unfinished(out, day, key)
-    )
+        key, done[0] if done else None, runs_of(out, day), book.n_buckets, len(ready),
+        unfinished(out, day, key),
+    )  # fmt: skip
 
 
 def own_of(model: ScoringModel, settings: ScoreSettings) -> OwnFeatures | None:
@@ -190,6 +202,41 @@ def own_of(model: ScoringModel, settings: ScoreSettings) -> OwnFeatures | None:
     check_feature_set(model, list(model.meta["attributes"]), own)
     check_lists(settings.reminders, model, settings.score)
     return own
+
+
+def check_named_columns(book: InMemory | Bucketed, config: RemindersConfig) -> None:
+    """Refuse a reminder policy that names columns which the records do not have.
+
+    A book in buckets has the same columns in each: the first with somebody in it is asked.
+
+    Raises
+    ------
+    ConfigError, RecordsError
+    """
+    if names_columns(config):
+        for records in _pieces(book):
+            check_columns(records, config)
+            break
+
+
+def check_known(book: InMemory | Bucketed, as_of: dt.date) -> None:
+    """Refuse a date on which nobody is known; buckets are read up to the first that knows somebody.
+
+    Raises
+    ------
+    NothingToScoreError, RecordsError
+    """
+    day = epoch_days([as_of])
+    if not any(len(known_customers(records, day).day) for records in _pieces(book)):
+        raise nobody_known_on(as_of)
+
+
+def _pieces(book: InMemory | Bucketed) -> Iterator[Records]:
+    """The records as they lie: what is in memory is not taken apart."""
+    if isinstance(book, InMemory):
+        yield book.records
+    else:
+        yield from (records for _, records in each_bucket(book, range(book.n_buckets)))
 
 
 def earlier_of(
@@ -235,12 +282,13 @@ def run_score(
 
     Raises
     ------
-    FeatureMismatchError, ModelError, NothingToScoreError, RecordsError
+    ConfigError, FeatureMismatchError, ModelError, NothingToScoreError, RecordsError
         See the stages.
     ResourceError
         If the place cannot be written, or processes were lost.
     """
-    progress, settings = progress or Silent(), settings or ScoreSettings()
+    progress, settings, as_of = progress or Silent(), settings or ScoreSettings(), parse_date(as_of)
+    check_out(out)
     # Before anything that an older run may have finished already: a changed feature must not pass for it.
     own = own_of(registered.model, settings)
     progress.stage("reading records")
@@ -256,6 +304,7 @@ def run_score(
             # Of a process that was killed between publishing and tidying up.
             shutil.rmtree(building, ignore_errors=True)
             return ScoreResult(*done, already_done=True)
+        check_named_columns(book, settings.reminders)
         with written_to(out):
             run = Run(book, as_of, registered, settings, own, identity, building, progress, *before)
             try:

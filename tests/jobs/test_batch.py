@@ -22,7 +22,7 @@ from overdue_ml.jobs.overview import run_overview
 from overdue_ml.jobs.prepare import run_prepare
 from overdue_ml.jobs.replay import run_replay
 from overdue_ml.jobs.score import ScoreResult, plan_score, run_score
-from overdue_ml.records import bucket_of, load_records
+from overdue_ml.records import Bucketed, bucket_of, load_records
 from overdue_ml.records.dates import parse_date
 
 from .batches import copy_records, names, settings, tree
@@ -251,6 +251,67 @@ class TestDryRun:
         assert cli.run(args) == 4
         assert "there are no models" in capsys.readouterr().err
         assert names(tmp_path) == []
+
+    @pytest.mark.parametrize("source", ["few", "prepared"])
+    @pytest.mark.parametrize(
+        ("reminders", "said"),
+        [
+            ("rank_by: expected_benefit\nbenefits: {high: 0.1}", "for the tier 'medium' is not known"),
+            ("exclusions: [{rule: vip, column: nosuch}]", "'nosuch' in 'customers' [exclusions, rule 'vip']"),
+            (
+                "exclusions: [{rule: vip, column: nosuch, table: accounts}]",
+                "'nosuch' in 'accounts' [exclusions, rule 'vip']",
+            ),
+            ("exclusions: [{rule: vip, column: sex, until: nosuch}]", "'nosuch' in 'customers'"),
+            ("exclusions: [{rule: vip, column: sex, known_on: nosuch}]", "'nosuch' in 'customers'"),
+            (
+                "channels: [{channel: sms}]\nchannel_column: nosuch",
+                "'nosuch' in 'customers' [channel_column]",
+            ),
+            ("hours: {timezone_column: nosuch}", "'nosuch' in 'customers' [hours.timezone_column]"),
+            ("technical_days: 30", "payments do not say which are technical"),
+            (
+                "alerts: [{indicator: nosuch, kind: crossed, threshold: 0.5, owner: risk}]",
+                "no column of numbers 'nosuch'",
+            ),
+        ],
+    )
+    def test_what_a_run_would_refuse_is_refused_before_anything_is_scored(
+        self, few, prepared, line, tmp_path, capsys, monkeypatch, source, reminders, said
+    ):
+        monkeypatch.setattr("overdue_ml.jobs.batch.Run.build", lambda *_: pytest.fail("somebody was scored"))
+        records = few if source == "few" else prepared[7]
+        (tmp_path / "reminders.yaml").write_text(reminders)
+        args = self.score(records, line, tmp_path / "out", "--reminders-config", tmp_path / "reminders.yaml")
+        for more in ([], ["--dry-run"]):
+            assert cli.run([str(word) for word in [*args, *more]]) == 2
+            assert said in capsys.readouterr().err
+        assert names(tmp_path) == ["reminders.yaml"]
+
+    def test_columns_that_are_there_are_taken(self, prepared, champion, tmp_path):
+        named = {
+            "exclusions": [{"rule": "vip", "column": "sex", "values": ["x"], "until": "age_years"}],
+            "hours": {"timezone_column": "sex"},
+            "channels": [{"channel": "sms"}],
+            "channel_column": "sex",
+        }
+        plan = plan_score(prepared[7], AS_OF, champion, tmp_path / "out", settings(reminders=named))
+        assert plan.n_buckets == 7
+
+    @pytest.mark.parametrize("source", ["few", "prepared"])
+    def test_a_date_on_which_nobody_is_known(self, few, prepared, line, tmp_path, capsys, source):
+        records = few if source == "few" else prepared[7]
+        args = self.score(records, line, tmp_path / "out", "--dry-run", "--as-of", "2004-12-31")
+        assert cli.run(args) == 5
+        assert "nothing is known of any customer on 2004-12-31" in capsys.readouterr().err
+        assert not (tmp_path / "out").exists()
+
+    def test_the_first_bucket_that_knows_somebody_is_enough(self, prepared, champion, tmp_path, monkeypatch):
+        read = []
+        load = Bucketed.load
+        monkeypatch.setattr(Bucketed, "load", lambda *a, **o: read.append(a[1]) or load(*a, **o))
+        plan_score(prepared[7], AS_OF, champion, tmp_path / "out", settings())
+        assert read == [0]
 
     def test_of_a_run_that_stands_there(self, few, line, champion, tmp_path, capsys):
         out = tmp_path / "out"

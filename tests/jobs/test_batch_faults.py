@@ -14,7 +14,7 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 
-from overdue_ml.errors import OverdueMLError, RecordsError, ResourceError
+from overdue_ml.errors import ConfigError, OverdueMLError, RecordsError, ResourceError
 from overdue_ml.jobs.parts import _write_arrow, read_part
 from overdue_ml.jobs.places import building_folder
 from overdue_ml.jobs.prepare import run_prepare
@@ -153,7 +153,7 @@ class TestDisk:
 
     def test_the_output_is_a_file(self, prepared, champion, tmp_path):
         (tmp_path / "out").write_text("mine")
-        with pytest.raises(ResourceError, match="the output cannot be written"):
+        with pytest.raises(ConfigError, match="a file stands there"):
             run_score(prepared, AS_OF, champion, tmp_path / "out", settings())
         assert (tmp_path / "out").read_text() == "mine"
 

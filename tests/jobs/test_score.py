@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import json
 import shutil
 from pathlib import Path
@@ -12,7 +13,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from overdue_ml.config import RemindersConfig, ScoreConfig, TierRule
-from overdue_ml.errors import FeatureMismatchError, NothingToScoreError, OverdueMLError
+from overdue_ml.errors import ConfigError, FeatureMismatchError, NothingToScoreError, OverdueMLError
 from overdue_ml.jobs.score import ScoreSettings, check_feature_set, plan_score, run_score
 from overdue_ml.records import load_records
 from overdue_ml.records.dates import parse_date
@@ -168,6 +169,15 @@ def test_before_the_first_record_there_is_nothing_to_score(line, tmp_path):
         run_score(line.records, parse_date("2004-12-31"), registered(line), tmp_path / "out", small(line))
     assert error.value.exit_code == 5
     assert not (tmp_path / "out").exists() or not list((tmp_path / "out").iterdir())
+
+
+def test_a_date_near_the_end_of_the_calendar_is_scored_or_refused(line, tmp_path):
+    """Days of contact are counted on from it for a year and more."""
+    last = run_score(line.records, dt.date(9000, 12, 31), registered(line), tmp_path / "out", small(line))
+    assert last.folder.name == "as_of=9000-12-31"
+    for act in (run_score, plan_score):
+        with pytest.raises(ConfigError, match="9999-12-31 is too far away"):
+            act(line.records, dt.date(9999, 12, 31), registered(line), tmp_path / "out", small(line))
 
 
 def test_scores_of_an_earlier_date_do_not_see_later_records(line, tmp_path):
