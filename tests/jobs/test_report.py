@@ -58,6 +58,22 @@ def test_one_json_object(lender, tmp_path, capsys):
     }  # fmt: skip
 
 
+def test_statements_without_amounts_are_aged_by_accounts(tmp_path, capsys):
+    """Of no amount there is no share; the account is five days late."""
+    pd.DataFrame({"account_id": ["k"], "customer_id": ["c"], "opened_on": ["2024-01-05"]}).to_csv(
+        tmp_path / "accounts.csv", index=False
+    )
+    pd.DataFrame({"account_id": ["k"], "statement_date": ["2024-01-31"], "dpd": [5]}).to_csv(
+        tmp_path / "statements.csv", index=False
+    )
+    words = ["report", "--records", str(tmp_path), "--as-of", "2024-01-31", "--out", str(tmp_path / "b.html")]
+    assert cli.run(words) == 0
+    told = capsys.readouterr().out
+    assert "nan" not in told
+    (late,) = [line.split() for line in told.splitlines() if line.strip().startswith("1-30")]
+    assert late == ["1-30", "1", "100.0%", "0"]
+
+
 @pytest.mark.parametrize(
     ("words", "code", "said"),
     [
@@ -66,6 +82,7 @@ def test_one_json_object(lender, tmp_path, capsys):
         (["--as-of", DATE, "--lang", "fr"], 2, "'fr'"),
         (["--as-of", DATE, "--months", "0"], 2, "number of months"),
         (["--as-of", "2001-01-31"], 5, "no account was in the book"),
+        (["--as-of", "0001-06-30"], 2, "0001-06-30 is too far away"),
     ],
 )
 def test_what_cannot_be_reported_is_one_sentence(lender, tmp_path, capsys, words, code, said):
