@@ -49,7 +49,13 @@ def test_the_files_of_the_design_are_there_for_every_customer(line):
     assert scores["customer_id"].is_unique
     assert len(scores) == 3000
     assert scores["p_overdue"].between(0, 1).all()
-    assert scores[[f"reason_{i}_code" for i in range(1, 5)]].notna().all().all()
+    codes = scores[[f"reason_{i}_code" for i in range(1, 5)]]
+    sizes = scores[[f"reason_{i}_contribution" for i in range(1, 5)]]
+    # What raises the score, the strongest first; most have four such reasons, some none.
+    assert (codes.notna().to_numpy() == sizes.notna().to_numpy()).all()
+    assert (sizes.min() >= 0.005).all()
+    assert (sizes.diff(axis=1).iloc[:, 1:].fillna(0.0) <= 0).all().all()
+    assert codes.notna().all(axis=1).mean() > 0.3
 
 
 def test_rank_follows_log_odds_and_ties_go_to_the_smaller_id(line):
