@@ -57,7 +57,7 @@ class ExclusionRule(_Settings):
     table : {'customers', 'accounts'}
         One account of the customer's is enough.
     values : list of str or None
-        Cells that count, as text, whatever the case of their letters.
+        Cells that count, as text, whatever the case of their letters. A run notes those that no cell holds.
     known_on, until : str or None
         Columns with the day from which the row counts, and the first on which it does not any more; an
         empty cell sets no limit.

@@ -147,4 +147,5 @@ def _only(inputs: ReminderInputs, customer_ids: pa.ChunkedArray) -> ReminderInpu
         inputs.timezone,
         inputs.has_contacts,
         inputs.unclear,
+        matched=inputs.matched,
     )

@@ -58,6 +58,7 @@ def input_tables(
         "timezone": inputs.timezone,
         "has_contacts": inputs.has_contacts,
         "unclear": {rule: int(n) for rule, n in inputs.unclear.items()},
+        "matched": {rule: list(values) for rule, values in inputs.matched.items()},
     }
     return {name: pa.Table.from_pandas(frame, preserve_index=False) for name, frame in frames.items()}, facts
 

@@ -26,6 +26,7 @@ from overdue_ml.reminders import (
     check_indicators,
 )
 from overdue_ml.reminders.alerts import WATCH_COLUMNS
+from overdue_ml.reminders.eligibility import find_unmatched
 from overdue_ml.reminders.ladder import TREATMENT_COLUMNS
 from overdue_ml.reminders.ranking import check_benefits
 
@@ -152,7 +153,11 @@ def facts_of_lists(lists: Lists, inputs: ReminderInputs, config: RemindersConfig
     named = ["indicator", "kind", "threshold", "direction", "owner"]
     counts: Mapping[Any, int] = lists.watch.groupby(named).size().to_dict()
     return {
-        "reminder_inputs": {"has_contacts": inputs.has_contacts, "unclear": dict(inputs.unclear)},
+        "reminder_inputs": {
+            "has_contacts": inputs.has_contacts,
+            "unclear": dict(inputs.unclear),
+            "unmatched": find_unmatched(inputs.matched, config),
+        },
         "arms": _counts(lists.reminders.arms["arm"]),
         "watch_list": [rule | {"n": int(counts.get(tuple(rule[k] for k in named), 0))} for rule in rules],
         "treatment": _counts(lists.treatment["rung"]),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Mapping
 
 import numpy as np
 import numpy.typing as npt
@@ -117,10 +117,59 @@ def find_excluded(
     return first.map(dict(enumerate(config.rules))).astype("str"), {k: n for k, n in unclear.items() if n}
 
 
+def find_matched(records: Records, config: RemindersConfig) -> dict[str, list[str]]:
+    """Which of the ``values`` of exclusion rules stand in any cell of their column, whatever its dates.
+
+    Parameters
+    ----------
+    records : Records
+    config : RemindersConfig
+
+    Returns
+    -------
+    dict of str to list of str
+        By rule, for rules with ``values``; sorted.
+
+    Raises
+    ------
+    ConfigError
+        If the config names a column that is not there.
+    """
+    found: dict[str, set[str]] = {}
+    for exclusion in config.exclusions:
+        if exclusion.values is not None:
+            cells = column_of(records, exclusion.table, exclusion.column, _setting_of(exclusion))
+            words = {_word(cell) for cell in pc.unique(cells).to_pylist()}
+            here = {value for value in exclusion.values if _folded(value) in words}
+            found[exclusion.rule] = found.get(exclusion.rule, set()) | here
+    return {rule: sorted(values) for rule, values in found.items()}
+
+
+def find_unmatched(matched: Mapping[str, Collection[str]], config: RemindersConfig) -> dict[str, list[str]]:
+    """The ``values`` of exclusion rules that stand in no cell: they may be misspelt.
+
+    Parameters
+    ----------
+    matched : mapping of str to collection of str
+        What :func:`find_matched` gave for all records, or for all parts of them together.
+    config : RemindersConfig
+
+    Returns
+    -------
+    dict of str to list of str
+        By rule, for rules of which there is any; sorted.
+    """
+    found: dict[str, set[str]] = {}
+    for exclusion in config.exclusions:
+        left = set(exclusion.values or ()) - set(matched.get(exclusion.rule, ()))
+        found[exclusion.rule] = found.get(exclusion.rule, set()) | left
+    return {rule: sorted(values) for rule, values in found.items() if values}
+
+
 def _holds(records: Records, exclusion: ExclusionRule, as_of: dt.date) -> tuple[Bools, int]:
     """Whether each row of the table excludes its customer, and how many cells were unclear."""
     where = _setting_of(exclusion)
-    wanted = None if exclusion.values is None else {value.strip().casefold() for value in exclusion.values}
+    wanted = None if exclusion.values is None else {_folded(value) for value in exclusion.values}
     cells = column_of(records, exclusion.table, exclusion.column, where)
     if wanted is not None:
         answers = _by_word(cells, lambda cell: float(_word(cell) in wanted))
@@ -158,7 +207,11 @@ def _by_word(cells: pa.ChunkedArray, answer: Callable[[object], float]) -> npt.N
 def _word(cell: object) -> str:
     if isinstance(cell, float) and cell.is_integer():
         return str(int(cell))
-    return "" if cell is None else str(cell).strip().casefold()
+    return "" if cell is None else _folded(str(cell))
+
+
+def _folded(text: str) -> str:
+    return text.strip().casefold()
 
 
 def _as_day(cell: object) -> dt.date | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -13,7 +13,7 @@ from overdue_ml.config import RemindersConfig
 from overdue_ml.errors import ConfigError
 from overdue_ml.records import Records, compute_next_due
 from overdue_ml.records.facts import known_on_sql
-from overdue_ml.reminders.eligibility import column_of, find_excluded
+from overdue_ml.reminders.eligibility import column_of, find_excluded, find_matched
 
 _DAY: Final = "datetime64[s]"
 
@@ -47,6 +47,8 @@ class ReminderInputs:
         customer_id, contact_on, channel, as in the reminders of earlier runs: what they planned. Of days
         after ``as_of`` they count as contacts of these customers, and take room of that day and channel,
         whoever the customer is. The rest is passed over: by then it is a contact, or did not happen.
+    matched : mapping of str to collection of str
+        By rule, which of the ``values`` that the config names stand in any cell.
     """
 
     as_of: dt.date
@@ -56,6 +58,7 @@ class ReminderInputs:
     has_contacts: bool = False
     unclear: Mapping[str, int] = field(default_factory=dict)
     planned: pd.DataFrame = field(default_factory=_none_planned)
+    matched: Mapping[str, Collection[str]] = field(default_factory=dict)
 
     @classmethod
     def concat(cls, parts: Iterable[ReminderInputs]) -> ReminderInputs:
@@ -85,6 +88,10 @@ class ReminderInputs:
             any(part.has_contacts for part in found),
             {rule: sum(part.unclear.get(rule, 0) for part in found) for rule in rules},
             pd.concat([part.planned for part in found], ignore_index=True),
+            {
+                rule: sorted({value for part in found for value in part.matched.get(rule, ())})
+                for rule in sorted({rule for part in found for rule in part.matched})
+            },
         )
 
 
@@ -138,6 +145,7 @@ def collect_inputs(
         records.config.timezone,
         "contacts" in records,
         unclear,
+        matched=find_matched(records, config),
     )
 
 

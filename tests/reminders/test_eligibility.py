@@ -10,7 +10,7 @@ import pytest
 from overdue_ml.config import ExclusionRule, RecordsConfig, RemindersConfig
 from overdue_ml.errors import ConfigError
 from overdue_ml.records import load_records
-from overdue_ml.reminders.eligibility import find_excluded
+from overdue_ml.reminders.eligibility import find_excluded, find_matched, find_unmatched
 
 AS_OF = dt.date(2024, 1, 31)
 
@@ -76,6 +76,28 @@ def test_cells_that_count():
     # An empty cell counts where it is asked for.
     nothing = {"rule": "deceased", "column": "status", "values": [""]}
     assert excluded(records, nothing) == ({"c": "deceased"}, {})
+
+
+def test_values_that_stand_in_no_cell_are_found():
+    records = records_of(
+        {"status": ["Gold ", "gold", None, "dead"], "code": [3, 4, 3, 3.0]}, {"note": ["x"] * 4}
+    )
+    rules = [
+        {"rule": "vip", "column": "status", "values": ["GOLD", "platnum", ""]},
+        {"rule": "vip", "column": "code", "values": ["3", "5"]},
+        {"rule": "noted", "column": "note", "table": "accounts", "values": ["y"]},
+        {"rule": "said", "column": "note", "table": "accounts", "values": ["X"]},
+        {"rule": "flagged", "column": "code"},
+    ]
+    config = RemindersConfig(exclusions=[ExclusionRule(**rule) for rule in rules])
+    matched = find_matched(records, config)
+    assert matched == {"vip": ["", "3", "GOLD"], "noted": [], "said": ["X"]}
+    assert find_unmatched(matched, config) == {"vip": ["5", "platnum"], "noted": ["y"]}
+    assert find_unmatched({}, config) == {
+        "vip": ["", "3", "5", "GOLD", "platnum"],
+        "noted": ["y"],
+        "said": ["X"],
+    }
 
 
 @pytest.mark.parametrize(

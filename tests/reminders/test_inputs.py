@@ -301,6 +301,7 @@ def same(one, other):
     pd.testing.assert_frame_equal(one.people, other.people)
     pd.testing.assert_frame_equal(one.contacts, other.contacts)
     assert one.unclear == other.unclear
+    assert one.matched == other.matched
 
 
 def test_every_fact_is_there_for_somebody():
@@ -352,10 +353,16 @@ def test_parts_of_a_book_are_the_whole(n_buckets):
 def test_parts_add_up_what_is_unclear():
     one = collect_inputs(loans(), AS_OF)
     parts = [
-        ReminderInputs(AS_OF, one.people.iloc[:0], one.contacts, "UTC", False, {"hardship": 2}),
-        ReminderInputs(AS_OF, one.people, one.contacts, "UTC", True, {"hardship": 1, "dispute": 4}),
-    ]
+        ReminderInputs(
+            AS_OF, one.people.iloc[:0], one.contacts, "UTC", False, {"hardship": 2}, matched={"vip": ["b"]}
+        ),
+        ReminderInputs(
+            AS_OF, one.people, one.contacts, "UTC", True, {"hardship": 1, "dispute": 4},
+            matched={"vip": ["a", "b"], "staff": []},
+        ),
+    ]  # fmt: skip
     joined = ReminderInputs.concat(iter(parts))
+    assert dict(joined.matched) == {"staff": [], "vip": ["a", "b"]}
     assert dict(joined.unclear) == {"dispute": 4, "hardship": 3}
     assert joined.has_contacts
     pd.testing.assert_frame_equal(joined.people, one.people)
