@@ -168,6 +168,10 @@ def _lists_text(m: Mapping[str, Any]) -> list[str]:
     unclear = ", ".join(f"{rule} {n:,}" for rule, n in m["reminder_inputs"]["unclear"].items())
     if unclear:
         lines.append(f"Note: flags that say neither yes nor no count as yes: {unclear}.")
+    # Older runs do not say.
+    for rule, values in m["reminder_inputs"].get("unmatched", {}).items():
+        told = ", ".join(f"'{value[:40]}'" for value in values[:5]) + (", ..." if len(values) > 5 else "")
+        lines.append(f"Note: no cell holds these values of the exclusion {rule}; are they misspelt? {told}.")
     return lines
 
 
