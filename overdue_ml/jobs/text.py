@@ -217,7 +217,7 @@ def scoring_text(result: ScoreResult) -> str:
         )
     lines += ["", str(result.folder)]
     about = {
-        "scores.parquet": "one row a customer: probability, points, tier, rank, due amounts, four reasons",
+        "scores.parquet": "one row a customer: probability, points, tier, rank, dues, up to four reasons",
         "contributions.parquet": "what each feature added, in log-odds",
         "reminders.csv": "whom to remind, best first (reminders.parquet: the same)",
         "reminders.xlsx": "the same for Excel",
