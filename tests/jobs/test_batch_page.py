@@ -57,7 +57,7 @@ def test_commands_and_settings_exist():
     for verb, *rest in commands:
         assert {word for word in rest if word.startswith("--")} <= options[verb]
     told = set(re.findall(r"`(--[a-z-]+)", PAGE))
-    assert told <= options["score"] | options["prepare"] | {"--nworkers", "--nthreads"}
+    assert told <= options["score"] | options["prepare"] | options["report"] | {"--nworkers", "--nthreads"}
     table = PAGE.partition("| setting | means |")[2].partition("\n\n")[0]
     assert set(re.findall(r"`(\w+)`", table)) == set(BatchConfig.model_fields)
     for text in blocks("yaml"):
