@@ -19,8 +19,9 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
+from accuracy_models import MODELS, Task
 from accuracy_report import OURS, format_summary, summarise, write_results
-from accuracy_taiwan import MODELS, N_SPLITS, PACKAGES, RESULTS, Task, check_packages, parse_date, run_folds
+from accuracy_taiwan import N_SPLITS, PACKAGES, RESULTS, check_packages, parse_date, run_folds
 
 TARGET = "SeriousDlqin2yrs"
 NAMES = [name for name in MODELS if name != "ours_education"]
