@@ -66,7 +66,7 @@ def read_statements(table: pd.DataFrame | Sequence[Statement]) -> list[Statement
         _numbers(table, "credit_limit_amount"),
         _numbers(table, "dpd"),
         (None if pd.isna(name) else str(name) for name in behaviours),
-        table["account_id"].astype("str") if "account_id" in table else [""] * len(table),
+        table["account_id"].astype("str").fillna("") if "account_id" in table else [""] * len(table),
         strict=True,
     )
     return sorted((Statement(*row) for row in rows), key=_day)

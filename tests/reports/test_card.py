@@ -438,3 +438,10 @@ def test_statements_of_several_accounts_are_told_apart():
     assert sorted(rows) == sorted((s.statement_date.isoformat(), s.account_id) for s in listed)
     # Of one account nothing is named.
     assert "CARD-1" not in _render(statements=[s for s in listed if s.account_id == "CARD-1"])
+
+
+def test_an_account_that_is_not_named_is_one_of_its_own():
+    several = _statements().assign(account_id=["A", "B", None] * (len(_statements()) // 3))
+    html = _render(statements=several)
+    check_page(html)
+    assert "nan" not in html[html.index('class="history') :].split("</section>")[0].lower()
